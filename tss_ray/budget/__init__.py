@@ -1,0 +1,1 @@
+"""Texture score to denoising steps."""

@@ -1,0 +1,1 @@
+"""Noise mathematics: torch only, pure functions over explicit tensors."""

@@ -1,0 +1,34 @@
+"""Tables of alphas_cumprod: how much of the clean signal is left at each timestep."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from tss_ray.errors import SpecError
+
+
+def cosine_alphas_cumprod(num_timesteps: int, max_beta: float = 0.999) -> Tensor:
+    """Return the cosine table (T,) float64, strictly descending in (0, 1).
+
+    Nichol & Dhariwal, "Improved Denoising Diffusion Probabilistic Models" (arXiv 2102.09672), eq. 17, with the
+    betas clipped at `max_beta` as they advise; `diffusers` calls it `squaredcos_cap_v2`. float64, because
+    1 - alphas_cumprod loses everything near the clean end in lower precision.
+
+    Raises SpecError if `num_timesteps` < 2.
+    """
+    if num_timesteps < 2:
+        raise SpecError(f"num_timesteps={num_timesteps}: a schedule needs at least 2; raise num_timesteps")
+
+    def signal(u: float) -> float:
+        return math.cos((u + 0.008) / 1.008 * math.pi / 2) ** 2
+
+    betas = [
+        min(1 - signal((i + 1) / num_timesteps) / signal(i / num_timesteps), max_beta) for i in range(num_timesteps)
+    ]
+    return torch.cumprod(1 - torch.tensor(betas, dtype=torch.float64), dim=0)
+
+
+def with_clean_end(alphas_cumprod: Tensor) -> Tensor:
+    """Append the clean state: (T,) -> (T+1,), so that index T (and so -1) reads exactly 1."""
+    return torch.cat([alphas_cumprod, torch.ones(1, dtype=alphas_cumprod.dtype)])

@@ -1,0 +1,1 @@
+"""One device, no Ray: the continuous step batcher."""

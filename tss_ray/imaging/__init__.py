@@ -1,0 +1,1 @@
+"""Pixels and files: no model, no network."""

@@ -1,0 +1,43 @@
+"""The embedded model: a small U-Net that denoises the residual between the photograph and its bicubic enlargement.
+
+The latent of a tile is z0 = pixel_unshuffle((hr - upsample(lr)) / residual_scale, scale): 3·scale² channels at the
+low resolution, so a forward costs what a low-resolution network costs and decoding is a pixel shuffle.
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tss_ray.imaging.resample import upsample
+
+
+def build_unet(
+    scale: int, block_out_channels: tuple[int, ...], layers_per_block: int, norm_num_groups: int
+) -> nn.Module:
+    """Return an untrained `diffusers` UNet2DModel of 3·scale² + 3 channels in, 3·scale² out, without attention."""
+    from diffusers import UNet2DModel  # here: importing it takes seconds, and only who builds a network needs it
+
+    depth = len(block_out_channels)
+    unet: Any = UNet2DModel
+    network: nn.Module = unet(
+        in_channels=3 * scale**2 + 3,
+        out_channels=3 * scale**2,
+        block_out_channels=block_out_channels,
+        layers_per_block=layers_per_block,
+        norm_num_groups=norm_num_groups,
+        down_block_types=("DownBlock2D",) * depth,
+        up_block_types=("UpBlock2D",) * depth,
+        add_attention=False,
+    )
+    return network
+
+
+def residual_latent(hr: Tensor, lr: Tensor, scale: int, residual_scale: float) -> Tensor:
+    """Return z0 (B,3·scale²,h,w) of hr (B,3,h·scale,w·scale) and lr (B,3,h,w), both in [-1,1]."""
+    return functional.pixel_unshuffle((hr - upsample(lr, scale)) / residual_scale, scale)
+
+
+def residual_pixels(z0: Tensor, scale: int, residual_scale: float) -> Tensor:
+    """Invert `residual_latent` up to the enlargement: (B,3·scale²,h,w) -> (B,3,h·scale,w·scale), to be added to it."""
+    return functional.pixel_shuffle(z0, scale) * residual_scale

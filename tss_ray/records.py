@@ -1,0 +1,116 @@
+"""What a row of the manifest is: the one definition, as a dataclass and as an Arrow schema.
+
+Every input gets exactly one row. A column stands here only if something fills it.
+"""
+
+import dataclasses
+from datetime import datetime
+from typing import Any, Literal, get_args, get_type_hints
+
+import pyarrow as pa
+
+Status = Literal["pending", "done", "quarantined"]
+"""`pending` lives only inside a running graph and is never committed."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestRow:
+    """What became of one input. Seconds are wall-clock unless said otherwise; None means "did not happen"."""
+
+    image_key: str
+    """Stable identity: the key relative to the input prefix."""
+    input_uri: str
+    spec_hash: str
+    status: Status = "pending"
+    error_kind: str | None = None
+    error_message: str | None = None
+    output_uri: str | None = None
+
+    in_width: int | None = None
+    """Pixels, after the EXIF orientation was applied."""
+    in_height: int | None = None
+    in_mode: str | None = None
+    """Pillow's mode of the file as it was."""
+    in_format: str | None = None
+    out_width: int | None = None
+    out_height: int | None = None
+    out_mode: str | None = None
+    out_format: str | None = None
+    input_bytes: int | None = None
+    output_bytes: int | None = None
+    input_sha256: str | None = None
+    output_sha256: str | None = None
+
+    texture_score: float | None = None
+    """In [0,1]; see `diffusion.texture`."""
+    noise_sigma: float | None = None
+    """Estimated noise of luma, of a range of 1."""
+    budget_policy: str | None = None
+    num_steps: int | None = None
+    """Denoising iterations; 0 = the bicubic enlargement was left alone."""
+    num_tiles: int | None = None
+    nfe: int | None = None
+    """Denoiser evaluations in full-tile forwards: num_tiles · num_steps."""
+    nfe_top_rung: int | None = None
+    """What `nfe` would have been at the policy's largest number of steps."""
+    plan_family: str | None = None
+    plan_a: float | None = None
+    plan_n: float | None = None
+    eta: float | None = None
+    seed: int | None = None
+    model_id: str | None = None
+    model_sha256: str | None = None
+
+    fetch_s: float | None = None
+    decode_s: float | None = None
+    probe_s: float | None = None
+    queue_s: float | None = None
+    """From the engine's door to the first forward."""
+    denoise_s: float | None = None
+    """From the first forward to the last, shared with whatever else was in the batch."""
+    encode_s: float | None = None
+    upload_s: float | None = None
+    device: str | None = None
+    device_seconds: float | None = None
+    """This image's share of the forwards it took part in."""
+    lr_consistency_psnr: float | None = None
+    """dB between the output reduced again and the input; see `quality.lr_consistency`."""
+    node: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    def quarantined(self, kind: str, message: str) -> "ManifestRow":
+        """Return this row as a data fault."""
+        return dataclasses.replace(self, status="quarantined", error_kind=kind, error_message=message)
+
+
+_ARROW: dict[Any, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    datetime: pa.timestamp("us", tz="UTC"),
+    Status: pa.string(),
+}
+
+
+def _schema() -> pa.Schema:
+    fields = []
+    for name, hint in get_type_hints(ManifestRow).items():
+        optional = type(None) in get_args(hint)
+        base = next(a for a in get_args(hint) if a is not type(None)) if optional else hint
+        fields.append(pa.field(name, _ARROW[base], nullable=optional))
+    return pa.schema(fields)
+
+
+MANIFEST_SCHEMA: pa.Schema = _schema()
+
+
+def rows_to_table(rows: list[ManifestRow]) -> pa.Table:
+    """Return the rows as a table of MANIFEST_SCHEMA."""
+    names = MANIFEST_SCHEMA.names
+    return pa.Table.from_pydict({n: [getattr(r, n) for r in rows] for n in names}, schema=MANIFEST_SCHEMA)
+
+
+def table_to_rows(table: pa.Table) -> list[ManifestRow]:
+    """Invert `rows_to_table`; other columns are ignored."""
+    return [ManifestRow(**row) for row in table.select(MANIFEST_SCHEMA.names).to_pylist()]

@@ -1,0 +1,181 @@
+"""JobSpec: everything a job can be told, validated once, frozen, and hashed.
+
+A YAML file and flags both end here; nothing else in the package reads settings or the environment. Credentials never
+stand in a spec: boto3's own chain finds them. Ray reads RAY_ADDRESS itself.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tss_ray.errors import SpecError
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class TileSpec(_Frozen):
+    """How an image is cut: px of the low-resolution input."""
+
+    tile_px: int = Field(64, ge=16, le=512, multiple_of=8, description="side of a tile")
+    overlap_px: int = Field(16, ge=0, description="what neighbouring tiles share, blended by a window")
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> Self:
+        if not 2 * self.overlap_px <= self.tile_px:
+            raise ValueError(
+                f"overlap_px={self.overlap_px}: need 2·overlap_px <= tile_px={self.tile_px}; lower tiles.overlap_px"
+            )
+        return self
+
+
+class PlanSpec(_Frozen):
+    """Which timesteps are visited (DESIGN 4)."""
+
+    family: Literal["uniform", "tds"] = Field("tds", description="tds: dense at both ends, sparse between")
+    a: float = Field(0.5, gt=0, lt=1, description="where the early half ends and the late half begins")
+    n: float = Field(2.0, ge=1, le=8, description="power; 1 is uniform")
+    eta: float = Field(0.0, ge=0, le=1, description="share of the DDPM noise put back at each step; 0 is deterministic")
+
+
+class BudgetSpec(_Frozen):
+    """How many steps an image gets."""
+
+    policy: Literal["fixed", "texture"] = Field("texture", description="fixed: the same for all; texture: by score")
+    num_steps: int = Field(7, ge=0, le=1000, description="policy fixed: steps for every image")
+    ladder: tuple[int, ...] = Field(
+        (0, 1, 2, 4, 7, 10, 15), description="policy texture: rungs, ascending; 0 = resample"
+    )
+    thresholds: tuple[float, ...] = Field(
+        (0.01, 0.05, 0.12, 0.22, 0.35, 0.5),
+        description="policy texture: score at which the next rung begins; one fewer than the ladder",
+    )
+
+    @model_validator(mode="after")
+    def _rungs_ascend(self) -> Self:
+        if not self.ladder or list(self.ladder) != sorted(set(self.ladder)) or self.ladder[0] < 0:
+            raise ValueError(f"ladder={list(self.ladder)}: need ascending steps from 0 up; reorder budget.ladder")
+        if len(self.thresholds) != len(self.ladder) - 1:
+            raise ValueError(
+                f"{len(self.thresholds)} thresholds for {len(self.ladder)} rungs: need one fewer than rungs; "
+                "correct budget.thresholds"
+            )
+        if list(self.thresholds) != sorted(self.thresholds) or not all(0 <= t <= 1 for t in self.thresholds):
+            raise ValueError(f"thresholds={list(self.thresholds)}: need ascending scores in [0,1]")
+        return self
+
+
+class EncodeSpec(_Frozen):
+    """What the output files are."""
+
+    format: Literal["png", "webp", "jpeg"] = "png"
+    quality: int = Field(95, ge=1, le=100, description="jpeg, and webp when it is lossy")
+    lossless: bool = Field(True, description="webp only")
+
+
+class LimitSpec(_Frozen):
+    """What is refused as a row instead of being tried."""
+
+    max_input_px: int = Field(16_777_216, ge=64, description="width · height of an input: the decompression-bomb guard")
+    max_input_bytes: int = Field(268_435_456, ge=1, description="size of an input object")
+
+
+class StoreSpec(_Frozen):
+    """How S3 is spoken to; nothing here changes a pixel."""
+
+    s3_endpoint_url: str | None = Field(None, description="any S3-compatible server; None: AWS, or AWS_ENDPOINT_URL")
+    s3_region: str | None = None
+    s3_addressing: Literal["auto", "path", "virtual"] = "auto"
+    max_attempts: int = Field(8, ge=1, le=50, description="tries of one request, with back-off")
+
+
+class ComputeSpec(_Frozen):
+    """What the job runs on; nothing here but dtype changes a pixel."""
+
+    actors: int | None = Field(
+        None, ge=1, description="super-resolution actors; None: one per GPU, or one on a CPU machine"
+    )
+    gpus_per_actor: float | None = Field(None, ge=0, description="None: 1 where the cluster has GPUs, else 0")
+    threads_per_actor: int | None = Field(None, ge=1, description="CPU actors: torch threads; None: cores / actors")
+    max_batch: int | None = Field(None, ge=1, le=1024, description="tiles per forward; None: by device")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where the device is fast at it"
+    )
+    block_images: int = Field(32, ge=1, le=1024, description="images per Ray block: the unit of retry")
+    part_rows: int = Field(512, ge=1, le=100_000, description="rows per Parquet part: the unit of commit")
+
+
+class JobSpec(_Frozen):
+    """One job. `input` and `output` are a folder, file, glob, list file, s3:// or sample:// (input only)."""
+
+    input: str = Field(min_length=1)
+    output: str = Field(min_length=1)
+    model: str = "tss-x4-small"
+    scale: Literal[4] = 4
+    seed: int = Field(0, ge=0, lt=2**63)
+    strict: bool = Field(False, description="exit with 3 if anything was quarantined")
+    tiles: TileSpec = TileSpec()
+    plan: PlanSpec = PlanSpec()
+    budget: BudgetSpec = BudgetSpec()
+    encode: EncodeSpec = EncodeSpec()
+    limits: LimitSpec = LimitSpec()
+    store: StoreSpec = StoreSpec()
+    compute: ComputeSpec = ComputeSpec()
+
+    def spec_hash(self, model_sha256: str) -> str:
+        """Return 16 hex digits over what decides a pixel or a row's fate, the weights included."""
+        decides = self.model_dump(mode="json", include=set(_DECIDES)) | {
+            "dtype": self.compute.dtype,
+            "model_sha256": model_sha256,
+        }
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+
+
+_DECIDES = ("model", "scale", "seed", "tiles", "plan", "budget", "encode", "limits")
+
+
+def load_spec(path: Path | None, overrides: dict[str, Any]) -> JobSpec:
+    """Build a spec from a YAML file and overrides, dotted keys like `plan.n` (flags win over the file).
+
+    Raises SpecError for an unreadable file, an unknown key, or a value out of bounds.
+    """
+    settings: Any = {}
+    if path is not None:
+        try:
+            settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise SpecError(f"cannot read the spec {path}: {error}; correct the file or its name") from error
+        if not isinstance(settings, dict):
+            raise SpecError(f"{path} holds a {type(settings).__name__}: need a mapping of settings; see jobs/*.yaml")
+    for dotted, value in overrides.items():
+        *parents, leaf = dotted.split(".")
+        node = settings
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise SpecError(f"{dotted}: {parent} is not a group of settings; remove it or correct the key")
+        node[leaf] = value
+    try:
+        return JobSpec.model_validate(settings)
+    except ValidationError as error:
+        raise SpecError(_explain(error)) from error
+
+
+def _explain(error: ValidationError) -> str:
+    """Put pydantic's findings on one line each, ending with the remedy."""
+    lines = []
+    for fault in error.errors():
+        where = ".".join(str(part) for part in fault["loc"]) or "spec"
+        if fault["type"] == "extra_forbidden":
+            lines.append(f"{where}: no such setting; remove it or correct its spelling")
+        elif fault["type"] == "missing":
+            lines.append(f"{where}: missing; give it as an argument or in the spec file")
+        else:
+            message = fault["msg"].removeprefix("Value error, ")
+            lines.append(f"{where}: {message} (got {fault['input']!r}); correct it")
+    return "\n".join(lines)

@@ -1,0 +1,89 @@
+"""The training recipe: one YAML file in, one frozen and checked object out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tss_ray.errors import TrainingError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class UNetShape(_Frozen):
+    """The network: a `diffusers` UNet2DModel without attention."""
+
+    block_out_channels: tuple[int, ...] = (64, 96, 160)
+    layers_per_block: int = Field(2, ge=1)
+    norm_num_groups: int = Field(16, ge=1)
+
+
+class CropRecipe(_Frozen):
+    """Which pixels are learned from."""
+
+    crop_px: int = Field(64, ge=32, description="side of a high-resolution training crop, in px")
+    margin_px: int = Field(16, ge=0, description="extra px on each side that resampling sees and training does not")
+    reductions: tuple[int, ...] = Field(
+        (2, 3, 4), description="photos are reduced by these, so that lossy sources are sharp"
+    )
+    min_side_px: int = Field(192, ge=64, description="a reduced photo smaller than this is not used")
+    texture_floor: float = Field(0.01, gt=0, description="weight of a crop = floor + min(mean local std of luma, cap)")
+    texture_cap: float = Field(0.12, gt=0)
+
+
+class DegradationMix(_Frozen):
+    """How a low-resolution input is made; the rest of the shares is clean bicubic."""
+
+    degraded_share: Share = 0.5
+    blur_sigma_px: float = Field(1.6, ge=0, description="largest Gaussian sigma, in high-resolution px")
+    noise_share: Share = 0.5
+    noise_sigma: float = Field(0.05, ge=0, le=1, description="largest Gaussian noise sigma, of a range of 1")
+    jpeg_share: Share = 0.6
+    jpeg_quality: tuple[int, int] = (40, 95)
+
+
+class Recipe(_Frozen):
+    """Everything that decides the weights; two runs of one recipe on one machine give the same bits."""
+
+    name: str = "tss-x4-small"
+    scale: int = Field(4, ge=2)
+    residual_scale: float = Field(
+        0.1, gt=0, description="z0 = pixel_unshuffle((hr - upsampled lr) / residual_scale), range [-1,1]"
+    )
+    num_timesteps: int = Field(1000, ge=10)
+    seed: int = 0
+    iterations: int = Field(16_000, ge=1)
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(4e-4, gt=0)
+    warmup_iterations: int = Field(200, ge=0)
+    weight_decay: float = Field(0.01, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    ema_decay: float = Field(0.999, gt=0, lt=1)
+    checkpoint_every: int = Field(500, ge=1)
+    unet: UNetShape = UNetShape()
+    crops: CropRecipe = CropRecipe()
+    degradation: DegradationMix = DegradationMix()
+
+    @model_validator(mode="after")
+    def _crops_fit_the_network(self) -> "Recipe":
+        multiple = self.scale * 2 ** (len(self.unet.block_out_channels) - 1)
+        for name in ("crop_px", "margin_px"):
+            value = getattr(self.crops, name)
+            if value % (multiple if name == "crop_px" else self.scale):
+                raise ValueError(
+                    f"crops.{name}={value}: need a multiple of {multiple if name == 'crop_px' else self.scale}"
+                )
+        return self
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe. Raises TrainingError for an unreadable file, an unknown key or a value out of bounds."""
+    try:
+        return Recipe.model_validate(yaml.safe_load(path.read_text()) or {})
+    except (OSError, yaml.YAMLError, ValidationError) as error:
+        raise TrainingError(f"{path}: {error}; correct the recipe (jobs/train_x4.yaml is a working one)") from error
