@@ -51,8 +51,8 @@ class ManifestRow:
     num_tiles: int | None = None
     nfe: int | None = None
     """Denoiser evaluations in full-tile forwards: num_tiles · num_steps."""
-    nfe_top_rung: int | None = None
-    """What `nfe` would have been at the policy's largest number of steps."""
+    num_steps_top_rung: int | None = None
+    """The most steps that the policy ever spends: what savings are counted against."""
     plan_family: str | None = None
     plan_a: float | None = None
     plan_n: float | None = None

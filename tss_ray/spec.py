@@ -52,7 +52,7 @@ class BudgetSpec(_Frozen):
         (0, 1, 2, 4, 7, 10, 15), description="policy texture: rungs, ascending; 0 = resample"
     )
     thresholds: tuple[float, ...] = Field(
-        (0.01, 0.05, 0.12, 0.22, 0.35, 0.5),
+        (0.02, 0.1, 0.2, 0.33, 0.48, 0.62),
         description="policy texture: score at which the next rung begins; one fewer than the ladder",
     )
 

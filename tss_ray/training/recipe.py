@@ -7,20 +7,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tss_ray.errors import TrainingError
+from tss_ray.models.card import UNetShape
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class UNetShape(_Frozen):
-    """The network: a `diffusers` UNet2DModel without attention."""
-
-    block_out_channels: tuple[int, ...] = (64, 96, 160)
-    layers_per_block: int = Field(2, ge=1)
-    norm_num_groups: int = Field(16, ge=1)
 
 
 class CropRecipe(_Frozen):

@@ -1,0 +1,106 @@
+"""What travels with an image and with a tile from the engine's door to its end."""
+
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tss_ray.imaging.tiles import TileGrid
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """One image to be denoised.
+
+    lr: (h,w,3) uint8, any size. plan: descending timesteps, empty = leave the enlargement alone. eta in [0,1].
+    """
+
+    image_key: str
+    lr: NDArray[np.uint8]
+    plan: tuple[int, ...]
+    eta: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class DenoisedImage:
+    """A finished image: what is to be added to its bicubic enlargement, as tiles, and what it cost.
+
+    tiles: one (3, tile·scale, tile·scale) float32 CPU tensor per tile of `grid`, row-major; none for an empty plan.
+    """
+
+    request: ImageRequest
+    grid: TileGrid
+    tiles: list[Tensor]
+    queue_s: float
+    denoise_s: float
+    device_seconds: float
+
+    @property
+    def nfe(self) -> int:
+        """Denoiser evaluations, in full-tile forwards."""
+        return len(self.tiles) * len(self.request.plan)
+
+
+@dataclass(slots=True, eq=False)
+class ImageState:
+    """An image inside the engine: its tiles wait, run and come back in any order."""
+
+    request: ImageRequest
+    grid: TileGrid
+    padded: Tensor
+    """(3,H,W) float32 in [-1,1], at least one tile large."""
+    coefficients: Tensor
+    """(num_steps, 5) float32; see `diffusion.sampler`."""
+    future: "Future[DenoisedImage]"
+    tiles: list[Tensor | None]
+    arrived: float = field(default_factory=time.perf_counter)
+    begun: float | None = None
+    device_seconds: float = 0.0
+
+    def start(self) -> bool:
+        """Mark the image as begun; False if its caller cancelled it before. What has begun runs to its end."""
+        if self.begun is None:
+            if self.future.cancelled() or not self.future.set_running_or_notify_cancel():
+                return False
+            self.begun = time.perf_counter()
+        return True
+
+    def finished(self) -> DenoisedImage | None:
+        """Return the result once every tile of an image that has begun is back."""
+        tiles = [tile for tile in self.tiles if tile is not None]
+        begun = self.begun
+        if begun is None or len(tiles) < len(self.tiles):
+            return None
+        return DenoisedImage(
+            self.request,
+            self.grid,
+            tiles,
+            queue_s=begun - self.arrived,
+            denoise_s=time.perf_counter() - begun,
+            device_seconds=self.device_seconds,
+        )
+
+
+@dataclass(slots=True, eq=False)
+class TileState:
+    """One tile and how far along its plan it is; its latents live in the runner's slot."""
+
+    image: ImageState
+    index: int
+    top: int
+    left: int
+    step: int = 0
+
+    @property
+    def timestep(self) -> int:
+        """The timestep of the next forward."""
+        return self.image.request.plan[self.step]
+
+    @property
+    def done(self) -> bool:
+        """Whether the plan has been run to its end."""
+        return self.step == len(self.image.request.plan)

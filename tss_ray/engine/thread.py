@@ -1,0 +1,94 @@
+"""The one thread that owns the device: callers hand in images and wait on futures."""
+
+import queue
+import threading
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Self
+
+from tss_ray.engine.engine import Engine
+from tss_ray.engine.state import DenoisedImage, ImageRequest
+from tss_ray.errors import EngineError
+
+
+class EngineThread:
+    """Runs an Engine; `submit` may be called from any thread.
+
+    Threads rather than coroutines, and one owner: several threads on one CUDA device crash, and an event loop stalls
+    under backpressure.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        """Start the thread."""
+        self._engine = engine
+        self._inbox: queue.SimpleQueue[tuple[ImageRequest, Future[DenoisedImage]] | None] = queue.SimpleQueue()
+        self._open: set[Future[DenoisedImage]] = set()
+        self._failure: BaseException | None = None
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, request: ImageRequest) -> "Future[DenoisedImage]":
+        """Queue an image. Raises EngineError if the engine has died or was closed."""
+        future: Future[DenoisedImage] = Future()
+        with self._lock:
+            if self._failure is not None:
+                raise EngineError(
+                    f"the engine has stopped: {self._failure!r}; start the worker again"
+                ) from self._failure
+            self._open.add(future)
+        future.add_done_callback(self._forget)
+        self._inbox.put((request, future))
+        return future
+
+    @property
+    def occupancy(self) -> float:
+        """Useful slots / slots run so far, in [0,1]."""
+        return self._engine.occupancy
+
+    def close(self) -> None:
+        """Finish what was submitted and end the thread."""
+        self._inbox.put(None)
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _forget(self, future: "Future[DenoisedImage]") -> None:
+        with self._lock:
+            self._open.discard(future)
+
+    def _run(self) -> None:
+        try:
+            closing = False
+            while not (closing and self._engine.idle):
+                closing |= self._take(wait=self._engine.idle and not closing)
+                if not self._engine.idle:
+                    self._engine.step()
+            self._fail(EngineError("the engine was closed; make a new one"))
+        except BaseException as error:  # noqa: BLE001 - a dead engine must not leave callers waiting for ever
+            self._fail(error)
+
+    def _take(self, wait: bool) -> bool:
+        """Move the inbox into the engine; return whether closing was asked for."""
+        try:
+            while True:
+                item = self._inbox.get(block=wait)
+                if item is None:
+                    return True
+                self._engine.submit(*item)
+                wait = False
+        except queue.Empty:
+            return False
+
+    def _fail(self, error: BaseException) -> None:
+        with self._lock:
+            self._failure = error
+            left = list(self._open)
+        for future in left:
+            future.set_exception(error)

@@ -1,0 +1,61 @@
+"""The last operator: rows become one Parquet part, and of the part a line of totals goes back to the driver."""
+
+from dataclasses import dataclass, fields
+
+import pyarrow as pa
+
+from tss_ray.records import ManifestRow, table_to_rows
+from tss_ray.spec import StoreSpec
+from tss_ray.storage.ledger import write_part
+from tss_ray.storage.stores import open_store
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over committed rows: what the closing table is made of."""
+
+    done: int = 0
+    quarantined: int = 0
+    resampled: int = 0
+    """Of the done ones, those that got no steps."""
+    steps: int = 0
+    nfe: int = 0
+    nfe_top_rung: int = 0
+    in_px: int = 0
+    out_px: int = 0
+    output_bytes: int = 0
+    device_seconds: float = 0.0
+
+    def __add__(self, other: "Totals") -> "Totals":
+        return Totals(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Write a block of rows as one part; a retry overwrites the same name."""
+
+    output: str
+    store: StoreSpec
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Return one row: the totals of what was committed."""
+        rows = [row for row in table_to_rows(block) if row.status != "pending"]
+        write_part(open_store(self.output, self.store), rows)
+        return pa.Table.from_pylist([{f.name: getattr(total(rows), f.name) for f in fields(Totals)}])
+
+
+def total(rows: list[ManifestRow]) -> Totals:
+    """Add rows up; None counts as zero."""
+    done = [row for row in rows if row.status == "done"]
+    return Totals(
+        done=len(done),
+        quarantined=sum(row.status == "quarantined" for row in rows),
+        resampled=sum(not row.num_steps for row in done),
+        steps=sum(row.num_steps or 0 for row in done),
+        nfe=sum(row.nfe or 0 for row in done),
+        nfe_top_rung=sum((row.num_tiles or 0) * (row.num_steps_top_rung or 0) for row in done),
+        in_px=sum((row.in_width or 0) * (row.in_height or 0) for row in done),
+        out_px=sum((row.out_width or 0) * (row.out_height or 0) for row in done),
+        output_bytes=sum(row.output_bytes or 0 for row in done),
+        device_seconds=sum(row.device_seconds or 0.0 for row in done),
+    )

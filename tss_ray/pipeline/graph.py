@@ -1,0 +1,77 @@
+"""The streaming graph: keys → prepare → super-resolve → commit. Nothing loops back, the driver never holds pixels."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+
+from tss_ray.pipeline.commit import Commit, Totals
+from tss_ray.pipeline.prepare import Prepare
+from tss_ray.pipeline.resources import ResourcePlan
+from tss_ray.pipeline.source import KeyListSource
+from tss_ray.pipeline.upscaler import Upscaler
+from tss_ray.spec import JobSpec
+from tss_ray.storage.key_list import KeyList
+
+_CALLS_PER_ACTOR = 4
+"""Blocks an actor works on at once: while one is encoded and uploaded, the engine runs tiles of the next."""
+_QUEUE_PER_ACTOR = 8
+_INIT_DEATHS = 8
+
+
+def run_graph(
+    spec: JobSpec,
+    spec_hash: str,
+    key_list: KeyList,
+    resources: ResourcePlan,
+    monitor: Any,  # noqa: ANN401
+) -> Iterator[Totals]:
+    """Run the job and yield the totals of each committed part. Program faults propagate as Ray raises them."""
+    block_images = images_per_block(spec.compute.block_images, key_list.num_todo, resources.actors)
+    source = KeyListSource(key_list, spec.output, spec.store, block_images, monitor)
+    _configure()
+    dataset = ray.data.read_datasource(
+        source, override_num_blocks=source.num_blocks, ray_remote_args=resources.prepare_args()
+    )
+    dataset = dataset.map_batches(
+        Prepare(spec, spec_hash), batch_size=None, batch_format="pyarrow", **resources.prepare_args()
+    )
+    dataset = dataset.map_batches(
+        Upscaler,
+        fn_constructor_args=(spec, resources.actor_gpus > 0, resources.threads_per_actor, monitor),
+        batch_size=None,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+        compute=ActorPoolStrategy(
+            size=resources.actors,
+            max_concurrent_calls_per_actor=_CALLS_PER_ACTOR,
+            max_tasks_in_flight_per_actor=_QUEUE_PER_ACTOR,
+            enable_true_multi_threading=True,
+        ),
+        **resources.actor_args(),
+    )
+    dataset = dataset.map_batches(
+        Commit(spec.output, spec.store),
+        batch_size=spec.compute.part_rows,
+        batch_format="pyarrow",
+        **resources.commit_args(),
+    )
+    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        for part in batch.to_pylist():
+            yield Totals(**part)
+
+
+def images_per_block(largest: int, num_images: int, actors: int) -> int:
+    """Return how many images a block holds: a small job still gives every actor several blocks."""
+    return max(1, min(largest, -(-num_images // (actors * _CALLS_PER_ACTOR))))
+
+
+def _configure() -> None:
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    # a worker that dies is replaced and its blocks are run again, without end: a job of days outlives its machines
+    context.max_errored_blocks = 0
+    context.actor_init_retry_on_errors = True
+    context.max_consecutive_actor_init_deaths = _INIT_DEATHS

@@ -1,0 +1,160 @@
+"""One job from spec to result: everything that can be found out before work starts is found out before."""
+
+import json
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import ray
+
+from tss_ray.models.card import read_card
+from tss_ray.models.registry import model_folder
+from tss_ray.pipeline.commit import Totals
+from tss_ray.pipeline.graph import run_graph
+from tss_ray.pipeline.monitor import Tally, start_monitor
+from tss_ray.pipeline.resources import plan_resources
+from tss_ray.spec import JobSpec
+from tss_ray.storage.inputs import check_output_outside_input, list_inputs
+from tss_ray.storage.key_list import KeyList, write_key_list
+from tss_ray.storage.layout import SPEC_KEY
+from tss_ray.storage.ledger import read_done
+from tss_ray.storage.stores import Store, open_store
+
+log = logging.getLogger(__name__)
+
+_POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """How a run ended. Seconds are wall-clock, from the first preflight to the last committed part."""
+
+    totals: Totals
+    num_listed: int
+    num_done_before: int
+    stopped: bool
+    wall_s: float
+    output: str
+
+    @property
+    def complete(self) -> bool:
+        """Whether every input has a row."""
+        return self.num_done_before + self.totals.done + self.totals.quarantined == self.num_listed
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """What the caller wants to be told while the job runs."""
+
+    listed: Callable[[KeyList], None] = lambda key_list: None
+    progress: Callable[[Tally], None] = lambda tally: None
+    stopping: Callable[[], None] = lambda: None
+
+
+def run_job(spec: JobSpec, watcher: Watcher | None = None) -> JobResult:
+    """Run a job to its end, or to a clean stop at the first SIGINT or SIGTERM.
+
+    Raises SpecError, InputError, StorageError or ModelError before any work starts, each with its remedy.
+    """
+    watcher = watcher or Watcher()
+    began = time.monotonic()
+    output, spec_hash = _preflight(spec)
+    done = read_done(output, spec_hash)
+    key_list = write_key_list(
+        list_inputs(spec.input, spec.store), output, spec_hash, spec.encode.format, lambda key: key in done
+    )
+    watcher.listed(key_list)
+    totals, stopped = Totals(), False
+    if key_list.num_todo:
+        output.write(SPEC_KEY, _spec_record(spec, spec_hash), "application/json")
+        with _cluster(), _Attention(watcher) as attention:
+            resources = plan_resources(
+                spec.compute, ray.cluster_resources().get("CPU", 1), ray.cluster_resources().get("GPU", 0)
+            )
+            log.info("job %s: %d images, %s", spec_hash, key_list.num_todo, resources)
+            for part in run_graph(spec, spec_hash, key_list, resources, attention.monitor):
+                totals += part
+            stopped = attention.stopped
+    num_before = key_list.num_listed - key_list.num_todo
+    return JobResult(totals, key_list.num_listed, num_before, stopped, time.monotonic() - began, spec.output)
+
+
+def _preflight(spec: JobSpec) -> tuple[Store, str]:
+    """Return the output store and the spec's hash, or raise what would have stopped the job later."""
+    check_output_outside_input(spec.input, spec.output)
+    card = read_card(model_folder(spec.model))
+    output = open_store(spec.output, spec.store)
+    output.check_writable()
+    return output, spec.spec_hash(card.sha256)
+
+
+def _spec_record(spec: JobSpec, spec_hash: str) -> bytes:
+    return json.dumps({"spec_hash": spec_hash, "spec": spec.model_dump(mode="json")}, indent=2).encode()
+
+
+@contextmanager
+def _cluster() -> Iterator[None]:
+    """Use the running Ray, or RAY_ADDRESS, or one that lives in this process and ends with the job."""
+    if ray.is_initialized():
+        yield
+        return
+    ray.init(log_to_driver=False, logging_level=logging.WARNING, include_dashboard=False)
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+class _Attention:
+    """Watches counts and signals beside the graph: signals are only noted by their handler, a thread acts on them."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.monitor = start_monitor()
+        self._watcher = watcher
+        self._asked, self._over = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="attention", daemon=True)
+        self._previous: dict[signal.Signals, Any] = {}
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal asked for the end."""
+        return self._asked.is_set()
+
+    def __enter__(self) -> "_Attention":
+        # after ray.init: Ray's own handler would end the driver within seconds
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._note)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        ray.kill(self.monitor)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._asked.is_set():
+            raise KeyboardInterrupt  # asked twice: now
+        self._asked.set()
+
+    def _watch(self) -> None:
+        told = False
+        while True:
+            over = self._over.wait(_POLL_S)
+            if self._asked.is_set() and not told:
+                ray.get(self.monitor.stop.remote())
+                self._watcher.stopping()
+                told = True
+            self._watcher.progress(ray.get(self.monitor.tally.remote()))
+            if over:
+                return

@@ -1,0 +1,108 @@
+"""Fetch, decode, probe, budget: from a key to pixels and a number of steps, or to a quarantined row.
+
+Runs as CPU tasks apart from the device's actors: what rotten bytes can do to a decoder must not happen there.
+"""
+
+import hashlib
+import platform
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from tss_ray.budget.policy import choose_steps, top_rung
+from tss_ray.diffusion.texture import luma, noise_sigma, texture_map, texture_score
+from tss_ray.errors import AccessRefusedError, ImageError, ObjectNotFoundError, StorageError
+from tss_ray.imaging.decode import DecodedImage, decode
+from tss_ray.pipeline.rows import PreparedImage, prepared_table
+from tss_ray.records import ManifestRow
+from tss_ray.spec import JobSpec
+from tss_ray.storage.inputs import read_uri
+from tss_ray.storage.layout import check_key
+
+_THREADS = 8
+"""Fetching waits on the network, and Pillow decodes without the interpreter's lock."""
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """One block of keys in, one block of prepared images out, in the same order."""
+
+    spec: JobSpec
+    spec_hash: str
+
+    def __call__(self, keys: pa.Table) -> pa.Table:
+        """Prepare a block (columns image_key, uri, size_bytes). Data faults become rows."""
+        torch.set_num_threads(1)  # the tasks are parallel already
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return prepared_table(list(pool.map(self._prepare, keys.to_pylist())))
+
+    def _prepare(self, key: dict[str, Any]) -> PreparedImage:
+        row = ManifestRow(
+            image_key=key["image_key"],
+            input_uri=key["uri"],
+            spec_hash=self.spec_hash,
+            node=platform.node(),
+            started_at=datetime.now(UTC),
+        )
+        try:
+            check_key(row.image_key)
+            began = time.perf_counter()
+            data = read_uri(row.input_uri, self.spec.store, self.spec.limits.max_input_bytes)
+            row = replace(
+                row,
+                fetch_s=time.perf_counter() - began,
+                input_bytes=len(data),
+                input_sha256=hashlib.sha256(data).hexdigest(),
+            )
+            began = time.perf_counter()
+            image = decode(data, self.spec.limits.max_input_px)
+            row = replace(row, decode_s=time.perf_counter() - began)
+        except ImageError as error:
+            return PreparedImage(row.quarantined(error.kind, str(error)))
+        except StorageError as error:
+            return PreparedImage(row.quarantined(_storage_kind(error), str(error)))
+        return PreparedImage(self._probe(row, image), image.pixels, image.icc_profile)
+
+    def _probe(self, row: ManifestRow, image: DecodedImage) -> ManifestRow:
+        began = time.perf_counter()
+        score, sigma = probe(image.pixels)
+        budget = self.spec.budget
+        height, width = image.pixels.shape[:2]
+        return replace(
+            row,
+            in_width=width,
+            in_height=height,
+            in_mode=image.mode,
+            in_format=image.format,
+            texture_score=score,
+            noise_sigma=sigma,
+            budget_policy=budget.policy,
+            num_steps=choose_steps(budget, score),
+            num_steps_top_rung=top_rung(budget),
+            probe_s=time.perf_counter() - began,
+        )
+
+
+def probe(pixels: NDArray[np.uint8]) -> tuple[float, float]:
+    """Return (texture_score, noise_sigma) of (h,w,c) uint8; alpha is not looked at."""
+    colour = torch.from_numpy(pixels[..., : 3 if pixels.shape[2] >= 3 else 1]).permute(2, 0, 1)[None].float() / 255
+    y = luma(colour.expand(1, 3, *colour.shape[2:]))
+    sigma = noise_sigma(y)
+    return texture_score(texture_map(y, sigma)), sigma
+
+
+def _storage_kind(error: StorageError) -> str:
+    match error:
+        case ObjectNotFoundError():
+            return "not_found"
+        case AccessRefusedError():
+            return "access_refused"
+        case _:
+            return "fetch_failed"

@@ -1,0 +1,64 @@
+"""Who gets which share of the cluster: pure arithmetic, decided before Ray is asked for anything."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tss_ray.errors import SpecError
+from tss_ray.spec import ComputeSpec
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class ResourcePlan:
+    """Declared resources of every operator; CPUs are Ray's logical ones, threads are real."""
+
+    actors: int
+    actor_cpus: float
+    actor_gpus: float
+    threads_per_actor: int
+    prepare_cpus: float
+    commit_cpus: float
+
+    def prepare_args(self) -> dict[str, Any]:
+        """Return Ray's arguments for reading keys, fetching, decoding and probing: two operators, fused on purpose."""
+        return {"num_cpus": self.prepare_cpus, "memory": 256 * _MIB}
+
+    def actor_args(self) -> dict[str, Any]:
+        """Return Ray's arguments for the super-resolution actors; unlike prepare's, so that the two never fuse."""
+        return {"num_cpus": self.actor_cpus, "num_gpus": self.actor_gpus, "memory": 512 * _MIB}
+
+    def commit_args(self) -> dict[str, Any]:
+        """Return Ray's arguments for writing Parquet parts."""
+        return {"num_cpus": self.commit_cpus, "memory": 128 * _MIB}
+
+
+def plan_resources(compute: ComputeSpec, num_cpus: float, num_gpus: float) -> ResourcePlan:
+    """Divide a cluster of this many CPUs and GPUs.
+
+    Actors take at most half of the CPUs, whatever their number, so that there is always room to feed them. Their
+    torch threads divide the cores: actors that fight over cores lose more than they win.
+
+    Raises SpecError if the cluster cannot hold what the spec asks for.
+    """
+    gpus = compute.gpus_per_actor if compute.gpus_per_actor is not None else float(num_gpus >= 1)
+    if gpus > num_gpus:
+        raise SpecError(
+            f"gpus_per_actor={gpus}: the cluster has {num_gpus:g} GPUs; lower compute.gpus_per_actor or add GPUs"
+        )
+    actors = compute.actors or (max(1, int(num_gpus / gpus)) if gpus else 1)
+    if gpus * actors > num_gpus:
+        raise SpecError(
+            f"{actors} actors of {gpus:g} GPUs: the cluster has {num_gpus:g} GPUs; lower compute.actors or "
+            "compute.gpus_per_actor"
+        )
+    share = num_cpus / 2 / actors
+    actor_cpus = min(float(int(share)), 4.0) if share >= 1 else max(round(share, 3), 0.001)
+    return ResourcePlan(
+        actors=actors,
+        actor_cpus=min(actor_cpus, 1.0) if gpus else actor_cpus,
+        actor_gpus=gpus,
+        threads_per_actor=compute.threads_per_actor or max(1, int(num_cpus // actors)),
+        prepare_cpus=0.5 if num_cpus >= 4 else 0.2 * num_cpus / 2,
+        commit_cpus=0.25 if num_cpus >= 4 else 0.1 * num_cpus / 2,
+    )

@@ -1,0 +1,49 @@
+"""How images cross between operators: the manifest row so far, and pixels as raw bytes.
+
+Raw bytes in a binary column, not Ray's tensor column: a block of variable-shape tensors costs many times as much.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tss_ray.records import MANIFEST_SCHEMA, ManifestRow, rows_to_table, table_to_rows
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedImage:
+    """A row and, unless it is quarantined, its pixels (h,w,c) uint8 and colour profile."""
+
+    row: ManifestRow
+    pixels: NDArray[np.uint8] | None = None
+    icc_profile: bytes | None = None
+
+
+_CARGO = {"pixels": pa.large_binary(), "channels": pa.int8(), "icc_profile": pa.large_binary()}
+
+
+def prepared_table(images: list[PreparedImage]) -> pa.Table:
+    """Return the block, in order."""
+    table = rows_to_table([image.row for image in images])
+    cargo = {
+        "pixels": [None if i.pixels is None else np.ascontiguousarray(i.pixels).tobytes() for i in images],
+        "channels": [None if i.pixels is None else i.pixels.shape[2] for i in images],
+        "icc_profile": [i.icc_profile for i in images],
+    }
+    for name, kind in _CARGO.items():
+        table = table.append_column(name, pa.array(cargo[name], kind))
+    return table
+
+
+def prepared_images(table: pa.Table) -> list[PreparedImage]:
+    """Invert `prepared_table`; the pixels are views into the block."""
+    images = []
+    for i, row in enumerate(table_to_rows(table.select(MANIFEST_SCHEMA.names))):
+        buffer, channels = table["pixels"][i].as_buffer(), table["channels"][i].as_py()
+        pixels = None
+        if buffer is not None:
+            pixels = np.frombuffer(buffer, np.uint8).reshape(row.in_height, row.in_width, channels)
+        images.append(PreparedImage(row, pixels, table["icc_profile"][i].as_py()))
+    return images

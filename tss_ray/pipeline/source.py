@@ -1,0 +1,61 @@
+"""Where the graph begins: the key list that was written before it, one Ray block per slice of it."""
+
+from collections.abc import Iterable
+from functools import lru_cache, partial
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+from ray.data.block import BlockMetadata
+from ray.data.datasource import Datasource, ReadTask
+
+from tss_ray.spec import StoreSpec
+from tss_ray.storage.key_list import KeyList
+from tss_ray.storage.stores import open_store
+
+
+class KeyListSource(Datasource):  # type: ignore[misc]  # Ray's classes have no static type
+    """Reads `key_list` back in blocks of at most `block_images` keys; the listing itself is never in memory."""
+
+    def __init__(self, key_list: KeyList, output: str, store: StoreSpec, block_images: int, monitor: Any) -> None:  # noqa: ANN401
+        """Take what the tasks need; nothing is read here."""
+        super().__init__()
+        self._key_list, self._output, self._store = key_list, output, store
+        self._block_images, self._monitor = block_images, monitor
+
+    @property
+    def num_blocks(self) -> int:
+        """How many blocks there will be."""
+        return sum(1 for _ in self._slices())
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        """Return a rough size: Ray only wants to know that it is small."""
+        return self._key_list.num_todo * 256
+
+    def get_read_tasks(self, parallelism: int, *_: object, **__: object) -> list[ReadTask]:
+        """Return one task per block, whatever the parallelism asked for: the block is the unit of retry."""
+        return [
+            ReadTask(
+                partial(_read_block, self._output, self._store, name, offset, count, self._monitor),
+                BlockMetadata(num_rows=count, size_bytes=count * 256, exec_stats=None, input_files=None),
+            )
+            for name, offset, count in self._slices()
+        ]
+
+    def _slices(self) -> Iterable[tuple[str, int, int]]:
+        for name, num_keys in self._key_list.files:
+            for offset in range(0, num_keys, self._block_images):
+                yield name, offset, min(self._block_images, num_keys - offset)
+
+
+def _read_block(output: str, store: StoreSpec, name: str, offset: int, count: int, monitor: Any) -> list[pa.Table]:  # noqa: ANN401
+    """Return one slice, or nothing of it once the run was asked to stop."""
+    table = _key_file(output, store, name).slice(offset, count)
+    return [table.slice(0, 0) if ray.get(monitor.stopping.remote()) else table]
+
+
+@lru_cache(maxsize=2)
+def _key_file(output: str, store: StoreSpec, name: str) -> pa.Table:
+    """Read a key file once per worker and not once per block."""
+    return pq.read_table(pa.BufferReader(open_store(output, store).read(name)))

@@ -1,0 +1,143 @@
+"""The super-resolution actor: caller threads in front, one engine thread behind.
+
+Each call takes one block, hands its images to the engine, and while others run composes, encodes and uploads what is
+finished. It returns one small block in input order, so a retry overwrites itself.
+"""
+
+import hashlib
+import time
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from tss_ray.diffusion.timesteps import make_plan
+from tss_ray.engine.compose import compose
+from tss_ray.engine.device import default_max_batch, device_name, pick_device, pick_dtype
+from tss_ray.engine.engine import Engine
+from tss_ray.engine.state import DenoisedImage, ImageRequest
+from tss_ray.engine.thread import EngineThread
+from tss_ray.errors import EncodeError, StorageError
+from tss_ray.imaging.colour import from_model_rgb, to_model_rgb
+from tss_ray.imaging.encode import encode
+from tss_ray.models.registry import load_model
+from tss_ray.pipeline.monitor import StopSignal, Tally
+from tss_ray.pipeline.rows import PreparedImage, prepared_images
+from tss_ray.quality.lr_consistency import lr_consistency_psnr
+from tss_ray.records import ManifestRow, rows_to_table
+from tss_ray.spec import JobSpec
+from tss_ray.storage.layout import output_key
+from tss_ray.storage.stores import open_store
+
+
+class Upscaler:
+    """One model on one device, fed by several threads."""
+
+    def __init__(self, spec: JobSpec, use_gpu: bool, threads: int, monitor: Any) -> None:  # noqa: ANN401
+        """Load the model and start its thread. Raises ModelError if the weights are not what their card says."""
+        torch.set_num_threads(threads)
+        self._spec, self._monitor = spec, monitor
+        device = pick_device(use_gpu)
+        model = load_model(spec.model, device, pick_dtype(spec.compute.dtype, device))
+        self._card, self._device_name = model.card, device_name(device)
+        max_batch = spec.compute.max_batch or default_max_batch(device)
+        self._engine = EngineThread(Engine(model, device, max_batch, spec.tiles.tile_px, spec.tiles.overlap_px))
+        self._output = open_store(spec.output, spec.store)
+        self._stopping = StopSignal(monitor)
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Return the block's manifest rows, in order; what was not begun when the run was stopped stays pending."""
+        begun = [(image, self._begin(image)) for image in prepared_images(block)]
+        return rows_to_table([self._finish(image, future) for image, future in begun])
+
+    def _begin(self, image: PreparedImage) -> "Future[DenoisedImage] | None":
+        if image.pixels is None or self._stopping:
+            return None
+        plan = self._spec.plan
+        timesteps = make_plan(self._card.num_timesteps, image.row.num_steps or 0, plan.family, plan.a, plan.n)
+        rgb = to_model_rgb(image.pixels)
+        return self._engine.submit(ImageRequest(image.row.image_key, rgb, timesteps, plan.eta, self._spec.seed))
+
+    def _finish(self, image: PreparedImage, future: "Future[DenoisedImage] | None") -> ManifestRow:
+        row = image.row
+        if image.pixels is not None:
+            denoised = None if future is None else self._wait(future)
+            if denoised is None:
+                return row
+            try:
+                row = self._write(self._described(row, denoised), image.pixels, image.icc_profile, denoised)
+            except EncodeError as error:
+                row = row.quarantined(error.kind, str(error))
+            except StorageError as error:
+                row = row.quarantined("upload_failed", str(error))
+        self._monitor.add.remote(Tally(int(row.status == "done"), int(row.status == "quarantined"), row.num_steps or 0))
+        return replace(row, finished_at=datetime.now(UTC))
+
+    def _wait(self, future: "Future[DenoisedImage]") -> DenoisedImage | None:
+        """Wait for the engine; None if the run was stopped before the image had begun."""
+        while True:
+            try:
+                return future.result(timeout=1.0)
+            except FutureTimeout:
+                if self._stopping:
+                    future.cancel()
+            except CancelledError:
+                return None
+
+    def _described(self, row: ManifestRow, denoised: DenoisedImage) -> ManifestRow:
+        plan = self._spec.plan
+        return replace(
+            row,
+            num_tiles=denoised.grid.num_tiles,
+            nfe=denoised.nfe,
+            plan_family=plan.family,
+            plan_a=plan.a,
+            plan_n=plan.n,
+            eta=plan.eta,
+            seed=self._spec.seed,
+            model_id=self._card.model_id,
+            model_sha256=self._card.sha256,
+            queue_s=denoised.queue_s,
+            denoise_s=denoised.denoise_s,
+            device=self._device_name,
+            device_seconds=denoised.device_seconds,
+        )
+
+    def _write(
+        self, row: ManifestRow, source: NDArray[np.uint8], icc_profile: bytes | None, denoised: DenoisedImage
+    ) -> ManifestRow:
+        """Compose, encode, upload. The object is there before its row is: the row proves it."""
+        began = time.perf_counter()
+        sr = compose(denoised, self._spec.scale)
+        consistency = lr_consistency_psnr(_unit(sr), _unit(denoised.request.lr), self._spec.scale)
+        pixels = from_model_rgb(sr, source, self._spec.scale)
+        options = self._spec.encode
+        encoded = encode(pixels, options.format, options.quality, options.lossless, icc_profile)
+        composed = time.perf_counter()
+        key = output_key(row.image_key, options.format)
+        self._output.write(key, encoded.data, encoded.content_type)
+        return replace(
+            row,
+            status="done",
+            output_uri=self._output.uri(key),
+            out_width=pixels.shape[1],
+            out_height=pixels.shape[0],
+            out_mode=encoded.mode,
+            out_format=options.format.upper(),
+            output_bytes=len(encoded.data),
+            output_sha256=hashlib.sha256(encoded.data).hexdigest(),
+            lr_consistency_psnr=consistency,
+            encode_s=composed - began,
+            upload_s=time.perf_counter() - composed,
+        )
+
+
+def _unit(pixels: NDArray[np.uint8]) -> torch.Tensor:
+    """Turn (h,w,3) uint8 into (3,h,w) float32 in [0,1]."""
+    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
