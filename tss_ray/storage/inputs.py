@@ -1,0 +1,128 @@
+"""What a job's `input` means: a folder, file, glob, list file, s3:// or sample://, as a stream of items."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tss_ray.errors import InputError
+from tss_ray.spec import StoreSpec
+from tss_ray.storage.globs import compile_glob, has_magic, literal_start, split_glob
+from tss_ray.storage.layout import IMAGE_EXTENSIONS, has_image_extension
+from tss_ray.storage.overlap import check_output_outside_input
+from tss_ray.storage.stores import open_store, store_at
+from tss_ray.storage.uri_lists import is_list, listed_keys
+from tss_ray.storage.uris import Location, parse_uri
+
+
+@dataclass(frozen=True, slots=True)
+class InputItem:
+    """One thing to upscale."""
+
+    image_key: str
+    """Stable identity: the key relative to the input's folder or prefix."""
+    uri: str
+    """What `read_uri` takes; absolute."""
+    size_bytes: int | None
+    """None for what a list names: nobody has looked yet."""
+
+
+def list_inputs(source: str, spec: StoreSpec) -> Iterator[InputItem]:
+    """Yield every object that `source` names, lazily, whatever its extension: what is no image becomes a row.
+
+    Raises InputError where there is nothing, or, once all has been yielded, where nothing had the extension of an
+    image (a wrong folder, most likely; a list file is taken at its word). Raises StorageError for what cannot be
+    listed, SpecError for a URI that cannot be parsed.
+    """
+    where = parse_uri(source)
+    num_items = num_images = 0
+    for item in _items(where, spec):
+        _check_unicode(item.image_key)
+        num_items += 1
+        num_images += has_image_extension(item.image_key) or item.size_bytes is None
+        yield item
+    if not num_items:
+        raise InputError(f"nothing found at {source} (hidden files are skipped); correct the path or the pattern")
+    if not num_images:
+        known = " ".join(sorted(extension[1:] for extension in IMAGE_EXTENSIONS))
+        raise InputError(
+            f"none of the {num_items} objects at {source} is named like an image ({known}); correct the path, or "
+            "name the objects in a .txt list to have them tried all the same"
+        )
+
+
+def read_uri(uri: str, spec: StoreSpec, max_bytes: int | None = None) -> bytes:
+    """Return the bytes of any item's `uri`.
+
+    Raises ImageError "too_large" over `max_bytes`, ObjectNotFoundError, and StorageError for the rest.
+    """
+    where = parse_uri(uri)
+    folder, name = _split_object(where)
+    return open_store(folder, spec).read(name, max_bytes)
+
+
+def _items(where: Location, spec: StoreSpec) -> Iterator[InputItem]:
+    kind = _kind(where, spec)
+    if kind == "object" and is_list(where.path):
+        for image_key, uri in listed_keys(where, spec):
+            yield InputItem(image_key, uri, None)
+        return
+    if kind == "object":
+        yield _one(where, spec)
+        return
+    start, pattern = "", None
+    if kind == "glob":
+        folder, wanted = split_glob(where.path)
+        where = Location(where.scheme, where.bucket, folder or ("." if where.scheme == "file" else ""))
+        start, pattern = literal_start(wanted), compile_glob(wanted)
+    store = store_at(where, spec)
+    for info in store.list(start):
+        if pattern is None or pattern.fullmatch(info.key):
+            yield InputItem(info.key, store.uri(info.key), info.size_bytes)
+
+
+def _one(where: Location, spec: StoreSpec) -> InputItem:
+    folder, name = _split_object(where)
+    store = open_store(folder, spec)
+    # A listing leaves a hidden file out; this one was asked for by name, so it is tried without a size.
+    size_bytes = next((info.size_bytes for info in store.list(name) if info.key == name), None)
+    return InputItem(name.rpartition("/")[2], store.uri(name), size_bytes)
+
+
+def _kind(where: Location, spec: StoreSpec) -> str:
+    """Say whether a location is a "folder", an "object" or a "glob"; what exists as written is never a glob."""
+    if where.scheme == "file":
+        if os.path.isdir(where.path):
+            return "folder"
+        if os.path.exists(where.path):
+            return "object"
+        if has_magic(where.path):
+            return "glob"
+        raise InputError(f"{where.path} does not exist; correct the path")
+    if not where.path or where.path.endswith("/"):
+        return "folder"
+    if next(store_at(where, spec).list(), None) is not None and where.scheme == "s3":
+        return "folder"
+    folder, name = _split_object(where)
+    if open_store(folder, spec).exists(name):
+        return "object"
+    return "glob" if has_magic(where.path) else "folder"
+
+
+def _split_object(where: Location) -> tuple[str, str]:
+    """Return the URI of the folder that holds an object, and the object's key there."""
+    if where.scheme == "file":
+        folder, name = os.path.split(os.path.abspath(where.path))
+        return folder, name
+    # Of the whole bucket, so that workers share one store whatever the keys.
+    return f"{where.scheme}://{where.bucket}", where.path
+
+
+def _check_unicode(key: str) -> None:
+    try:
+        key.encode()
+    except UnicodeEncodeError as error:
+        shown = key.encode(errors="backslashreplace").decode()
+        raise InputError(f"the file name {shown} is not UTF-8; rename the file (convmv does whole trees)") from error
+
+
+__all__ = ["InputItem", "check_output_outside_input", "list_inputs", "read_uri"]

@@ -1,0 +1,73 @@
+"""Where things lie in an output: the one place that knows.
+
+images/<image_key, its extension replaced by the format's>
+manifest/part-<16 hex>.parquet                                committed rows (`ledger`)
+run/<spec_hash>/keys-000000.parquet                           what a run has to do (`key_list`)
+run/spec.json                                                 the settings of the last run
+"""
+
+from tss_ray.errors import ImageError
+
+IMAGES = "images/"
+MANIFEST = "manifest/"
+RUN = "run/"
+SPEC_KEY = "run/spec.json"
+
+IMAGE_EXTENSIONS = frozenset(
+    (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".jxl", ".ppm")
+)
+MAX_COMPONENT_BYTES = 255
+"""What file systems allow for one name; kept on S3 too, so that an output can be copied to a folder."""
+
+_EXTENSION = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
+CONTENT_TYPE = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
+_LONGEST_EXTENSION = max(len(extension) for extension in _EXTENSION.values())
+
+
+def has_image_extension(key: str) -> bool:
+    """Say whether a key ends like an image, in either case."""
+    stem, dot, extension = key.rpartition(".")
+    return bool(stem) and dot + extension.lower() in IMAGE_EXTENSIONS
+
+
+def output_key(image_key: str, image_format: str) -> str:
+    """Return where the image's result goes. Raises ImageError "bad_key" as `check_key` does."""
+    check_key(image_key)
+    return IMAGES + _stem(image_key) + _EXTENSION[image_format]
+
+
+def part_key(digest: str) -> str:
+    """Return the name of a committed part."""
+    return f"{MANIFEST}part-{digest}.parquet"
+
+
+def keys_key(spec_hash: str, index: int) -> str:
+    """Return the name of the index-th file of a run's key list."""
+    return f"{RUN}{spec_hash}/keys-{index:06d}.parquet"
+
+
+def check_key(image_key: str) -> None:
+    """Raise ImageError "bad_key" for a key whose result would have no safe, portable name below the output."""
+    try:
+        components = image_key.encode().split(b"/")
+    except UnicodeEncodeError as error:
+        raise _bad(image_key, "is not valid unicode") from error
+    if any(ord(character) < 32 or ord(character) == 127 for character in image_key):
+        raise _bad(image_key, "holds a control character")
+    if "\\" in image_key:
+        # Windows, and some S3 servers, take it for a slash.
+        raise _bad(image_key, "holds a backslash")
+    if any(component in (b"", b".", b"..") for component in components):
+        raise _bad(image_key, 'has an empty, "." or ".." component')
+    components[-1] = _stem(image_key).rpartition("/")[2].encode() + b"." * _LONGEST_EXTENSION
+    if max(map(len, components)) > MAX_COMPONENT_BYTES:
+        raise _bad(image_key, f"has a component whose result's name is over {MAX_COMPONENT_BYTES} bytes")
+
+
+def _stem(image_key: str) -> str:
+    return image_key.rpartition(".")[0] if has_image_extension(image_key) else image_key
+
+
+def _bad(image_key: str, why: str) -> ImageError:
+    shown = image_key if len(image_key) <= 80 else image_key[:80] + "…"
+    return ImageError("bad_key", f"key {shown!r} {why}; rename the object")

@@ -1,0 +1,56 @@
+"""What a store is: keys under a root, listed lazily, read whole and written at once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One object of a listing."""
+
+    key: str
+    """Relative to the store's root, components separated by "/"."""
+    size_bytes: int
+    etag: str | None
+    """Changes when the object does; opaque."""
+
+
+class Store(Protocol):
+    """Objects under a folder or prefix; picklable, and free of connections until first used.
+
+    Every method raises StorageError (or its children) for what the store refuses, and ImageError of kind "bad_key"
+    for a key that this store cannot hold.
+    """
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield the objects whose key begins with `prefix`, in the store's order, a page at a time.
+
+        Hidden ones (a component that begins with ".") and folder markers (a key ending in "/") are left out.
+        """
+
+    def read(self, key: str, max_bytes: int | None = None) -> bytes:
+        """Return an object's bytes. Raises ImageError "too_large" instead of reading more than `max_bytes`."""
+
+    def write(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
+        """Create or replace an object; a reader sees the old bytes or the new ones, never a part."""
+
+    def exists(self, key: str) -> bool:
+        """Say whether the object is there."""
+
+    def delete(self, key: str) -> None:
+        """Remove the object; nothing happens where there is none."""
+
+    def uri(self, key: str) -> str:
+        """Return what `inputs.read_uri` takes."""
+
+    def check_readable(self) -> None:
+        """Raise now what listing and reading would raise later."""
+
+    def check_writable(self) -> None:
+        """Raise now what writing would raise later: writes a small hidden object and removes it."""
+
+
+def is_hidden(key: str) -> bool:
+    """Say whether a listing leaves this key out."""
+    return key.startswith(".") or "/." in key or key.endswith("/") or not key

@@ -1,0 +1,103 @@
+"""A bucket, or a prefix of one, as a store. Importing this imports boto3, so only `stores` does, and late."""
+
+import contextlib
+import random
+import time
+import uuid
+from collections.abc import Iterator
+
+from tss_ray.errors import ImageError, StorageError
+from tss_ray.spec import StoreSpec
+from tss_ray.storage.local import check_size
+from tss_ray.storage.protocol import ObjectInfo, is_hidden
+from tss_ray.storage.s3_client import BODY_FAULTS, client, explained
+
+MAX_KEY_BYTES = 1024
+"""S3's limit on a whole key, in UTF-8."""
+_LONGEST_PAUSE_S = 5.0
+
+
+class S3Store:
+    """Keys are what follows `prefix`, which is empty or ends in a slash. Pickles as its settings."""
+
+    def __init__(self, bucket: str, prefix: str, spec: StoreSpec) -> None:
+        self.bucket = bucket
+        self.prefix = prefix
+        self.spec = spec
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        with self._explained(prefix):
+            pages = client(self.spec).get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix + prefix):
+                for item in page.get("Contents", []):
+                    key = item["Key"][len(self.prefix) :]
+                    if not is_hidden(key):
+                        yield ObjectInfo(key, item["Size"], item.get("ETag"))
+
+    def read(self, key: str, max_bytes: int | None = None) -> bytes:
+        for attempt in range(1, self.spec.max_attempts + 1):
+            try:
+                with self._explained(key, BODY_FAULTS):
+                    answer = client(self.spec).get_object(Bucket=self.bucket, Key=self._name(key))
+                    with contextlib.closing(answer["Body"]) as body:
+                        check_size(self.uri(key), answer["ContentLength"], max_bytes)
+                        return body.read()
+            except BODY_FAULTS as error:
+                if attempt == self.spec.max_attempts:
+                    raise StorageError(
+                        f"{self.uri(key)}: the body broke off {attempt} times ({type(error).__name__}); check the "
+                        "network, or raise store.max_attempts"
+                    ) from error
+                time.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, 0.1 * 2**attempt)))
+        raise AssertionError("unreachable: max_attempts >= 1")
+
+    def write(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
+        with self._explained(key):
+            client(self.spec).put_object(Bucket=self.bucket, Key=self._name(key), Body=data, ContentType=content_type)
+
+    def exists(self, key: str) -> bool:
+        with self._explained(key):
+            s3 = client(self.spec)
+            try:
+                s3.head_object(Bucket=self.bucket, Key=self._name(key))
+            except s3.exceptions.ClientError as error:
+                if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
+                    return False
+                raise
+            return True
+
+    def delete(self, key: str) -> None:
+        with self._explained(key):
+            client(self.spec).delete_object(Bucket=self.bucket, Key=self._name(key))
+
+    def uri(self, key: str) -> str:
+        return f"s3://{self.bucket}/{self.prefix}{key}"
+
+    def check_readable(self) -> None:
+        with self._explained(""):
+            client(self.spec).list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
+
+    def check_writable(self) -> None:
+        probe = f".tss-ray-probe-{uuid.uuid4().hex}"
+        self.write(probe, b"probe")
+        self.delete(probe)
+
+    def _name(self, key: str) -> str:
+        name = self.prefix + key
+        if not key or len(name.encode(errors="surrogatepass")) > MAX_KEY_BYTES:
+            raise ImageError(
+                "bad_key", f"key {name[:80]!r}…: S3 keys are 1 to {MAX_KEY_BYTES} bytes; rename the object"
+            )
+        return name
+
+    @contextlib.contextmanager
+    def _explained(self, key: str, passed: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+        """As `explained`, but let `passed` through."""
+        kept: Exception | None = None
+        with explained(self.uri(key), self.spec):
+            try:
+                yield
+            except passed as error:
+                kept = error
+        if kept is not None:
+            raise kept
