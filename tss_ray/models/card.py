@@ -17,7 +17,7 @@ class UNetShape(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    block_out_channels: tuple[int, ...] = (64, 96, 160)
+    block_out_channels: tuple[int, ...] = Field((64, 96, 160), min_length=1)
     layers_per_block: int = Field(2, ge=1)
     norm_num_groups: int = Field(16, ge=1)
 

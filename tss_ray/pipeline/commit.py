@@ -1,6 +1,6 @@
 """The last operator: rows become one Parquet part, and of the part a line of totals goes back to the driver."""
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 
 import pyarrow as pa
 
@@ -39,13 +39,13 @@ class Commit:
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return one row: the totals of what was committed."""
-        rows = [row for row in table_to_rows(block) if row.status != "pending"]
+        rows = table_to_rows(block)
         write_part(open_store(self.output, self.store), rows)
-        return pa.Table.from_pylist([{f.name: getattr(total(rows), f.name) for f in fields(Totals)}])
+        return pa.Table.from_pylist([asdict(total(rows))])
 
 
 def total(rows: list[ManifestRow]) -> Totals:
-    """Add rows up; None counts as zero."""
+    """Add rows up; None counts as zero, and pending rows are not counted: they were not committed."""
     done = [row for row in rows if row.status == "done"]
     return Totals(
         done=len(done),

@@ -20,10 +20,11 @@ from tss_ray.pipeline.graph import run_graph
 from tss_ray.pipeline.monitor import Tally, start_monitor
 from tss_ray.pipeline.resources import plan_resources
 from tss_ray.spec import JobSpec
-from tss_ray.storage.inputs import check_output_outside_input, list_inputs
+from tss_ray.storage.inputs import list_inputs
 from tss_ray.storage.key_list import KeyList, write_key_list
 from tss_ray.storage.layout import SPEC_KEY
 from tss_ray.storage.ledger import read_done
+from tss_ray.storage.overlap import check_output_outside_input
 from tss_ray.storage.stores import Store, open_store
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def run_job(spec: JobSpec, watcher: Watcher | None = None) -> JobResult:
     output, spec_hash = _preflight(spec)
     done = read_done(output, spec_hash)
     key_list = write_key_list(
-        list_inputs(spec.input, spec.store), output, spec_hash, spec.encode.format, lambda key: key in done
+        output, spec_hash, spec.encode.format, lambda: list_inputs(spec.input, spec.store), done.__contains__
     )
     watcher.listed(key_list)
     totals, stopped = Totals(), False

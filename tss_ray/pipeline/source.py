@@ -11,7 +11,7 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 from tss_ray.spec import StoreSpec
-from tss_ray.storage.key_list import KeyList
+from tss_ray.storage.key_list import ROWS_PER_FILE, KeyList
 from tss_ray.storage.stores import open_store
 
 
@@ -44,7 +44,10 @@ class KeyListSource(Datasource):  # type: ignore[misc]  # Ray's classes have no 
         ]
 
     def _slices(self) -> Iterable[tuple[str, int, int]]:
-        for name, num_keys in self._key_list.files:
+        left = self._key_list.num_todo
+        for name in self._key_list.names:
+            num_keys = min(left, ROWS_PER_FILE)
+            left -= num_keys
             for offset in range(0, num_keys, self._block_images):
                 yield name, offset, min(self._block_images, num_keys - offset)
 

@@ -45,13 +45,19 @@ class CropPool:
 
 
 def build_pool(photos: list[Path], recipe: CropRecipe) -> CropPool:
-    """Decode, reduce and index the photographs. Raises TrainingError if no photograph is large enough."""
+    """Decode, reduce and index the photographs.
+
+    Raises TrainingError if a photograph cannot be read, or none is large enough.
+    """
     window = recipe.crop_px + 2 * recipe.margin_px
     images: list[NDArray[np.uint8]] = []
     positions, weights = [], []
     for path in photos:
-        with Image.open(path) as file:
-            photo = file.convert("RGB")
+        try:
+            with Image.open(path) as file:
+                photo = file.convert("RGB")
+        except OSError as error:
+            raise TrainingError(f"{path} is no photograph: {error}; delete it and start again") from error
         for reduction in recipe.reductions:
             if min(photo.size) // reduction < max(recipe.min_side_px, window):
                 continue

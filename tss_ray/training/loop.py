@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import os
+import pickle
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from tss_ray.diffusion.noise_schedule import cosine_alphas_cumprod
@@ -30,18 +31,21 @@ def train(recipe: Recipe, pool: CropPool, folder: Path, device: str, stop_at: in
     """Train to `recipe.iterations` (or `stop_at`), going on from the newest checkpoint in `folder`.
 
     Returns the path of the exported EMA weights (bf16 safetensors). Raises TrainingError if the checkpoint belongs to
-    another recipe or the loss is no longer finite.
+    another recipe or is damaged, or if the loss is no longer finite; the last checkpoint is then still whole.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(recipe.seed)
-    shape = recipe.unet
-    network = build_unet(recipe.scale, shape.block_out_channels, shape.layers_per_block, shape.norm_num_groups)
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay the caller's
+        torch.manual_seed(recipe.seed)
+        shape = recipe.unet
+        network = build_unet(recipe.scale, shape.block_out_channels, shape.layers_per_block, shape.norm_num_groups)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     ema = {name: value.detach().clone() for name, value in network.state_dict().items()}
     first = _resume(folder / "checkpoint.pt", recipe, network, optimiser, ema)
     table = cosine_alphas_cumprod(recipe.num_timesteps)
-    last = min(stop_at or recipe.iterations, recipe.iterations)
+    last = recipe.iterations if stop_at is None else min(stop_at, recipe.iterations)
+    if first:
+        _export(folder, ema)  # a kill between checkpoint and weights leaves the weights one checkpoint behind
     started, data_s, losses = time.monotonic(), 0.0, []
     for iteration, batch, waited_s in _batches(recipe, pool, first, last):
         loss = _step(recipe, network, optimiser, table, batch, iteration, device)
@@ -51,11 +55,11 @@ def train(recipe: Recipe, pool: CropPool, folder: Path, device: str, stop_at: in
                 ema[name].lerp_(value, 1 - decay)
         losses.append(loss)
         data_s += waited_s
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"loss is {loss} at iteration {iteration}; lower learning_rate and start again in another folder"
+            )
         if iteration % 50 == 0 or iteration == last:
-            if not math.isfinite(losses[-1]):
-                raise TrainingError(
-                    f"loss is {losses[-1]} at iteration {iteration}; lower learning_rate and start again"
-                )
             _progress(folder, recipe, iteration, first, last, losses, started, data_s)
             losses = losses[-200:]
         if iteration % recipe.checkpoint_every == 0 or iteration == last:
@@ -79,13 +83,16 @@ def _batches(
     recipe: Recipe, pool: CropPool, first: int, last: int
 ) -> Iterator[tuple[int, tuple[Tensor, Tensor], float]]:
     """Make the batches one ahead in a thread; also yield the seconds that training waited for each."""
+    if first >= last:
+        return
     with ThreadPoolExecutor(1, thread_name_prefix="crops") as thread:
         coming = thread.submit(make_batch, recipe, pool, first + 1)
         for iteration in range(first + 1, last + 1):
             since = time.monotonic()
             batch = coming.result()
             waited_s = time.monotonic() - since
-            coming = thread.submit(make_batch, recipe, pool, iteration + 1)
+            if iteration < last:
+                coming = thread.submit(make_batch, recipe, pool, iteration + 1)
             yield iteration, batch, waited_s
 
 
@@ -128,7 +135,10 @@ def _resume(
 ) -> int:
     if not path.exists():
         return 0
-    state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except (OSError, EOFError, RuntimeError, LookupError, ValueError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{path} cannot be read: {error}; delete it to start again from nothing") from error
     if state["recipe"] != recipe.model_dump_json():
         raise TrainingError(f"{path} was made by another recipe; choose another folder, or go back to its recipe")
     network.load_state_dict(state["network"])
@@ -156,8 +166,13 @@ def _checkpoint(
     }
     torch.save(state, folder / "checkpoint.pt.tmp")
     os.replace(folder / "checkpoint.pt.tmp", folder / "checkpoint.pt")
+    _export(folder, ema)
+
+
+def _export(folder: Path, ema: dict[str, Tensor]) -> None:
+    """Write the EMA weights as bf16. By way of bytes: safetensors' own writer leaves a file only its owner can read."""
     weights = {name: value.to("cpu", torch.bfloat16).contiguous() for name, value in ema.items()}
-    save_file(weights, folder / "model.safetensors.tmp")
+    (folder / "model.safetensors.tmp").write_bytes(save(weights))
     os.replace(folder / "model.safetensors.tmp", folder / "model.safetensors")
 
 

@@ -10,10 +10,11 @@ from tss_ray.errors import TrainingError
 from tss_ray.models.card import UNetShape
 
 Share = Annotated[float, Field(ge=0, le=1)]
+JpegQuality = Annotated[int, Field(ge=1, le=100)]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class CropRecipe(_Frozen):
@@ -21,8 +22,8 @@ class CropRecipe(_Frozen):
 
     crop_px: int = Field(64, ge=32, description="side of a high-resolution training crop, in px")
     margin_px: int = Field(16, ge=0, description="extra px on each side that resampling sees and training does not")
-    reductions: tuple[int, ...] = Field(
-        (2, 3, 4), description="photos are reduced by these, so that lossy sources are sharp"
+    reductions: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (2, 3, 4), min_length=1, description="photos are reduced by these, so that lossy sources are sharp"
     )
     min_side_px: int = Field(192, ge=64, description="a reduced photo smaller than this is not used")
     texture_floor: float = Field(0.01, gt=0, description="weight of a crop = floor + min(mean local std of luma, cap)")
@@ -37,7 +38,13 @@ class DegradationMix(_Frozen):
     noise_share: Share = 0.5
     noise_sigma: float = Field(0.05, ge=0, le=1, description="largest Gaussian noise sigma, of a range of 1")
     jpeg_share: Share = 0.6
-    jpeg_quality: tuple[int, int] = (40, 95)
+    jpeg_quality: tuple[JpegQuality, JpegQuality] = Field((40, 95), description="least and largest, both included")
+
+    @model_validator(mode="after")
+    def _qualities_ascend(self) -> "DegradationMix":
+        if self.jpeg_quality[0] > self.jpeg_quality[1]:
+            raise ValueError(f"jpeg_quality={list(self.jpeg_quality)}: need least <= largest; swap them")
+        return self
 
 
 class Recipe(_Frozen):
@@ -49,7 +56,7 @@ class Recipe(_Frozen):
         0.1, gt=0, description="z0 = pixel_unshuffle((hr - upsampled lr) / residual_scale), range [-1,1]"
     )
     num_timesteps: int = Field(1000, ge=10)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     iterations: int = Field(16_000, ge=1)
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(4e-4, gt=0)
@@ -71,12 +78,18 @@ class Recipe(_Frozen):
                 raise ValueError(
                     f"crops.{name}={value}: need a multiple of {multiple if name == 'crop_px' else self.scale}"
                 )
+        groups = self.unet.norm_num_groups
+        if any(channels < 1 or channels % groups for channels in self.unet.block_out_channels):
+            raise ValueError(
+                f"unet.block_out_channels={list(self.unet.block_out_channels)}: need multiples of "
+                f"unet.norm_num_groups={groups}"
+            )
         return self
 
 
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe. Raises TrainingError for an unreadable file, an unknown key or a value out of bounds."""
     try:
-        return Recipe.model_validate(yaml.safe_load(path.read_text()) or {})
-    except (OSError, yaml.YAMLError, ValidationError) as error:
+        return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
         raise TrainingError(f"{path}: {error}; correct the recipe (jobs/train_x4.yaml is a working one)") from error

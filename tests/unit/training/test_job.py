@@ -1,0 +1,32 @@
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tss_ray.errors import TrainingError
+from tss_ray.training import job
+from tss_ray.training.recipe import Recipe
+
+
+def test_a_run_fetches_trains_and_returns_the_weights(
+    tiny: Recipe, photo_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(tiny.model_dump(mode="json")))
+
+    def fetch(folder: Path) -> None:
+        shutil.copytree(photo_files[0].parent, folder)
+
+    monkeypatch.setattr(job, "fetch_photos", fetch)
+    monkeypatch.setattr(job, "photos", lambda folder, split: sorted(folder.glob("*.png")) if split == "train" else [])
+    weights = job.run(tmp_path / "photos", tmp_path / "out", recipe, device="cpu", stop_at=1)
+    assert weights == tmp_path / "out/model.safetensors"
+    assert weights.exists()
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(TrainingError, match="choose auto, cpu or cuda"):
+        job.pick_device("cuda:99")
+    with pytest.raises(TrainingError, match="choose auto"):
+        job.pick_device("abacus")

@@ -1,0 +1,115 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tss_ray.errors import TrainingError
+from tss_ray.training import loop
+from tss_ray.training.crops import CropPool, build_pool
+from tss_ray.training.loop import make_batch, train
+from tss_ray.training.recipe import Recipe
+
+
+def _checkpoint(folder: Path) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(folder / "checkpoint.pt", weights_only=True)
+    return state
+
+
+def _assert_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+def test_a_run_stopped_and_resumed_equals_an_uninterrupted_one_bit_for_bit(
+    tiny: Recipe, pool: CropPool, tmp_path: Path
+) -> None:
+    whole = train(tiny, pool, tmp_path / "whole", "cpu")
+    train(tiny, pool, tmp_path / "halves", "cpu", stop_at=3)
+    assert _checkpoint(tmp_path / "halves")["iteration"] == 3
+    torch.manual_seed(99)  # nothing may hang on the process's own generator
+    halves = train(tiny, pool, tmp_path / "halves", "cpu")
+    one, two = _checkpoint(tmp_path / "whole"), _checkpoint(tmp_path / "halves")
+    _assert_equal(one["network"], two["network"])
+    _assert_equal(one["ema"], two["ema"])
+    assert whole.read_bytes() == halves.read_bytes()
+
+
+def test_training_leaves_the_callers_random_numbers_alone(tiny: Recipe, pool: CropPool, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(tiny, pool, tmp_path, "cpu", stop_at=1)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_finished_run_trains_no_further_and_restores_lost_weights(
+    tiny: Recipe, pool: CropPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = train(tiny, pool, tmp_path, "cpu")
+    content = weights.read_bytes()
+    weights.unlink()
+    monkeypatch.setattr(loop, "_step", lambda *_: pytest.fail("trained on"))
+    assert train(tiny, pool, tmp_path, "cpu").read_bytes() == content
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tiny: Recipe, pool: CropPool, tmp_path: Path) -> None:
+    train(tiny, pool, tmp_path, "cpu", stop_at=1)
+    with pytest.raises(TrainingError, match="another recipe; choose another folder"):
+        train(tiny.model_copy(update={"learning_rate": 1e-3}), pool, tmp_path, "cpu")
+
+
+def test_a_damaged_checkpoint_is_named_with_the_remedy(tiny: Recipe, pool: CropPool, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"half a file")
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt cannot be read.*delete it"):
+        train(tiny, pool, tmp_path, "cpu")
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_checkpoint(
+    tiny: Recipe, pool: CropPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tiny, pool, tmp_path, "cpu", stop_at=2)
+    monkeypatch.setattr(loop, "_step", lambda *_: float("nan"))
+    with pytest.raises(TrainingError, match="loss is nan at iteration 3; lower learning_rate"):
+        train(tiny, pool, tmp_path, "cpu")
+    assert _checkpoint(tmp_path)["iteration"] == 2
+
+
+def test_the_loss_goes_down(
+    tiny: Recipe, photo_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses: list[float] = []
+    step = loop._step
+
+    def recorded(*arguments: Any) -> float:  # noqa: ANN401  (passes the step's own arguments through)
+        losses.append(step(*arguments))
+        return losses[-1]
+
+    monkeypatch.setattr(loop, "_step", recorded)
+    longer = tiny.model_copy(update={"iterations": 30, "learning_rate": 3e-3, "checkpoint_every": 30, "batch_size": 8})
+    waves = build_pool(photo_files[:1], tiny.crops)
+    train(longer, waves, tmp_path, "cpu")
+    assert sum(losses[-8:]) < 0.8 * sum(losses[:8])
+    last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    assert last["iteration"] == 30
+
+
+def test_the_weights_are_bf16_and_readable_by_all_whom_the_umask_allows(
+    tiny: Recipe, pool: CropPool, tmp_path: Path
+) -> None:
+    weights = train(tiny, pool, tmp_path, "cpu", stop_at=1)
+    assert {tensor.dtype for tensor in load_file(weights).values()} == {torch.bfloat16}
+    assert weights.stat().st_mode == (tmp_path / "checkpoint.pt").stat().st_mode
+
+
+def test_a_batch_is_a_pure_function_of_seed_and_iteration(tiny: Recipe, pool: CropPool) -> None:
+    z0, lr = make_batch(tiny, pool, 7)
+    assert z0.shape == (4, 48, 8, 8)
+    assert lr.shape == (4, 3, 8, 8)
+    again = make_batch(tiny, pool, 7)
+    assert torch.equal(z0, again[0])
+    assert torch.equal(lr, again[1])
+    assert not torch.equal(lr, make_batch(tiny, pool, 8)[1])
