@@ -1,38 +1,40 @@
-"""From the channels that a file has to the three that a model wants, and back."""
+"""Colour profiles: which one fits which pixels, and the way out of CMYK."""
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
+import io
 
-from tss_ray.imaging.alpha import enlarge_alpha, premultiply, unpremultiply
+from PIL import Image, ImageCms
 
-Pixels = NDArray[np.uint8]
+_SPACE_OF_CHANNELS = {1: b"GRAY", 2: b"GRAY", 3: b"RGB ", 4: b"RGB "}
 
 
-def to_model_rgb(pixels: Pixels) -> Pixels:
-    """Return (h,w,3) of (h,w,c): grey in three channels, colour under alpha premultiplied."""
-    channels = pixels.shape[2]
-    colour = pixels[..., : channels - 1] if channels in (2, 4) else pixels
-    if channels in (2, 4):
-        colour = _quantised(premultiply(_planes(colour), _planes(pixels[..., -1:])))
-    return np.ascontiguousarray(np.broadcast_to(colour, (*pixels.shape[:2], 3)))
+def fitting_profile(icc_profile: object, channels: int) -> bytes | None:
+    """Return the profile if it describes pixels of 1 to 4 channels (grey, grey + alpha, RGB, RGBA), else None.
+
+    A profile of another colour space, or one that is no ICC profile, is worse than none: readers reject the file or
+    paint it wrong. The space stands at byte 16 of the header and the signature "acsp" at byte 36 (ICC.1:2010, 7.2).
+    """
+    if not isinstance(icc_profile, bytes) or icc_profile[36:40] != b"acsp":
+        return None
+    return icc_profile if icc_profile[16:20] == _SPACE_OF_CHANNELS[channels] else None
 
 
-def from_model_rgb(sr: Pixels, pixels: Pixels, scale: int) -> Pixels:
-    """Return sr (h·scale,w·scale,3) in the channels of the input `pixels` (h,w,c): grey is grey, alpha is back."""
-    channels = pixels.shape[2]
-    colour = sr if channels >= 3 else np.rint(sr.mean(axis=2, keepdims=True)).astype(np.uint8)
-    if channels in (1, 3):
-        return colour
-    alpha = enlarge_alpha(pixels[..., -1], scale)[..., None]
-    straight = _quantised(unpremultiply(_planes(colour), _planes(alpha)))
-    return np.concatenate([straight, alpha], axis=2)
+def cmyk_to_rgb(image: Image.Image, icc_profile: object) -> Image.Image:
+    """Convert a CMYK image to RGB in sRGB through its profile, or by Pillow's plain formula where none can be used.
 
-
-def _planes(pixels: Pixels) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).float() / 255
-
-
-def _quantised(planes: torch.Tensor) -> Pixels:
-    pixels: Pixels = (planes * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    return pixels
+    Relative colorimetric with black point compensation, so that paper is white and full ink is black.
+    """
+    if isinstance(icc_profile, bytes) and icc_profile[16:20] == b"CMYK":
+        try:
+            converted = ImageCms.profileToProfile(
+                image,
+                ImageCms.ImageCmsProfile(io.BytesIO(icc_profile)),
+                ImageCms.createProfile("sRGB"),
+                renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+                outputMode="RGB",
+                flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+            )
+        except (ImageCms.PyCMSError, OSError):
+            converted = None  # a broken profile leaves a photograph that viewers still show
+        if converted is not None:
+            return converted
+    return image.convert("RGB")

@@ -24,7 +24,7 @@ from tss_ray.engine.engine import Engine
 from tss_ray.engine.state import DenoisedImage, ImageRequest
 from tss_ray.engine.thread import EngineThread
 from tss_ray.errors import EncodeError, StorageError
-from tss_ray.imaging.colour import from_model_rgb, to_model_rgb
+from tss_ray.imaging.channels import from_model_rgb, to_model_rgb
 from tss_ray.imaging.encode import encode
 from tss_ray.models.registry import load_model
 from tss_ray.pipeline.monitor import StopSignal, Tally
