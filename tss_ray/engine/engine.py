@@ -54,11 +54,9 @@ class Engine:
         ).float()
         num_tiles = grid.num_tiles if request.plan else 0
         image = ImageState(request, grid, padded, coefficients, future, [None] * num_tiles)
-        if not request.plan:
-            if image.start():
-                future.set_result(image.finished())
-            return
-        self._batcher.add(TileState(image, i, top, left) for i, (top, left) in enumerate(grid.boxes()))
+        self._batcher.add(TileState(image, i, *box) for i, box in enumerate(grid.boxes()) if num_tiles)
+        if not num_tiles and image.start():
+            _hand_over(image)
 
     def step(self) -> None:
         """Admit, run one forward, hand on what is finished."""
@@ -118,6 +116,11 @@ class Engine:
         pixels = self._runner.finish([slot for slot, _ in finished])
         for decoded, (_, tile) in zip(pixels, finished, strict=True):
             tile.image.tiles[tile.index] = decoded
-            result = tile.image.finished()
-            if result is not None:
-                tile.image.future.set_result(result)
+            _hand_over(tile.image)
+
+
+def _hand_over(image: ImageState) -> None:
+    """Answer the caller if every tile is back."""
+    result = image.finished()
+    if result is not None:
+        image.future.set_result(result)

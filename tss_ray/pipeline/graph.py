@@ -31,9 +31,7 @@ def run_graph(
     block_images = images_per_block(spec.compute.block_images, key_list.num_todo, resources.actors)
     source = KeyListSource(key_list, spec.output, spec.store, block_images, monitor)
     _configure()
-    dataset = ray.data.read_datasource(
-        source, override_num_blocks=source.num_blocks, ray_remote_args=resources.prepare_args()
-    )
+    dataset = ray.data.read_datasource(source, override_num_blocks=source.num_blocks, **resources.prepare_args())
     dataset = dataset.map_batches(
         Prepare(spec, spec_hash), batch_size=None, batch_format="pyarrow", **resources.prepare_args()
     )

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import signal
 import threading
 import time
@@ -105,8 +106,9 @@ def _cluster() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    ray.init(log_to_driver=False, logging_level=logging.WARNING, include_dashboard=False)
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its C++ side writes advice straight to standard error
+    ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # all of it still goes to Ray's session folder
     try:
         yield
     finally:

@@ -11,7 +11,10 @@ _MIB = 2**20
 
 @dataclass(frozen=True)
 class ResourcePlan:
-    """Declared resources of every operator; CPUs are Ray's logical ones, threads are real."""
+    """Declared resources of every operator; CPUs are Ray's logical ones, threads are real.
+
+    Memory is what a worker was seen to use, most of it libraries: Ray schedules by it and never enforces it.
+    """
 
     actors: int
     actor_cpus: float
@@ -22,15 +25,15 @@ class ResourcePlan:
 
     def prepare_args(self) -> dict[str, Any]:
         """Return Ray's arguments for reading keys, fetching, decoding and probing: two operators, fused on purpose."""
-        return {"num_cpus": self.prepare_cpus, "memory": 256 * _MIB}
+        return {"num_cpus": self.prepare_cpus, "memory": 512 * _MIB}
 
     def actor_args(self) -> dict[str, Any]:
         """Return Ray's arguments for the super-resolution actors; unlike prepare's, so that the two never fuse."""
-        return {"num_cpus": self.actor_cpus, "num_gpus": self.actor_gpus, "memory": 512 * _MIB}
+        return {"num_cpus": self.actor_cpus, "num_gpus": self.actor_gpus, "memory": 1280 * _MIB}
 
     def commit_args(self) -> dict[str, Any]:
         """Return Ray's arguments for writing Parquet parts."""
-        return {"num_cpus": self.commit_cpus, "memory": 128 * _MIB}
+        return {"num_cpus": self.commit_cpus, "memory": 512 * _MIB}
 
 
 def plan_resources(compute: ComputeSpec, num_cpus: float, num_gpus: float) -> ResourcePlan:

@@ -44,6 +44,6 @@ def prepared_images(table: pa.Table) -> list[PreparedImage]:
         buffer, channels = table["pixels"][i].as_buffer(), table["channels"][i].as_py()
         pixels = None
         if buffer is not None:
-            pixels = np.frombuffer(buffer, np.uint8).reshape(row.in_height, row.in_width, channels)
+            pixels = np.frombuffer(buffer, np.uint8).reshape(row.in_height or 0, row.in_width or 0, channels)
         images.append(PreparedImage(row, pixels, table["icc_profile"][i].as_py()))
     return images

@@ -118,7 +118,13 @@ class Upscaler:
         consistency = lr_consistency_psnr(_unit(sr), _unit(denoised.request.lr), self._spec.scale)
         pixels = from_model_rgb(sr, source, self._spec.scale)
         options = self._spec.encode
-        encoded = encode(pixels, options.format, options.quality, options.lossless, icc_profile)
+        encoded = encode(
+            pixels,
+            options.format,
+            quality=options.quality,
+            lossless=options.lossless,
+            icc_profile=icc_profile,
+        )
         composed = time.perf_counter()
         key = output_key(row.image_key, options.format)
         self._output.write(key, encoded.data, encoded.content_type)
