@@ -5,6 +5,7 @@ import io
 import re
 import struct
 import warnings
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,18 +159,18 @@ def _orientation(image: Image.Image) -> int:
     return orientation if isinstance(orientation, int) else 1
 
 
-def _reduced(values: NDArray[np.generic], transparent_value: object, file_format: str) -> NDArray[np.uint8]:
+def _reduced(values: NDArray[Any], transparent_value: object, file_format: str) -> NDArray[np.uint8]:
     """Return (h,w) grey of 16-bit, 32-bit or float as (h,w,1) uint8, or (h,w,2) where one value is transparent."""
+    lowest, highest = values.min(), values.max()
     if values.dtype.kind == "f":
-        if not (values.min() >= 0 and values.max() <= 1):  # so written, it is true of NaN too
+        if not (lowest >= 0 and highest <= 1):  # so written, NaN is refused too
             raise _unsupported("float pixels outside [0,1]")
-        grey = np.rint(values.astype(np.float64) * 255)
+        grey = np.rint(values * np.float32(255))
     else:
-        wide = values.astype(np.int64)
-        if wide.min() < 0 or wide.max() > 65535:
-            raise _unsupported(f"integer pixels from {wide.min()} to {wide.max()}")
-        is_8_bit = values.dtype.itemsize == 4 and wide.max() <= 255 and file_format != "PPM"
-        grey = wide if is_8_bit else (wide + 128) // 257
+        if lowest < 0 or highest > 65535:
+            raise _unsupported(f"integer pixels from {lowest} to {highest}")
+        is_8_bit = values.dtype.itemsize == 4 and highest <= 255 and file_format != "PPM"
+        grey = values if is_8_bit else (values.astype(np.int32) + 128) // 257
     channels = [grey.astype(np.uint8)]
     if isinstance(transparent_value, int):
         channels.append(np.where(values == transparent_value, 0, 255).astype(np.uint8))

@@ -1,6 +1,8 @@
-"""Colour profiles for tests, made here so that none has to be shipped."""
+"""Files that Pillow cannot write and profiles that need not be shipped."""
 
 import struct
+import zlib
+from collections.abc import Callable
 
 import pytest
 from PIL import ImageCms
@@ -38,3 +40,20 @@ def cmyk_profile() -> bytes:
 def grey_profile(srgb_profile: bytes) -> bytes:
     """Return a header that claims to be grey; nothing reads the rest."""
     return srgb_profile[:16] + b"GRAY" + srgb_profile[20:]
+
+
+@pytest.fixture(scope="session")
+def hand_png() -> Callable[..., bytes]:
+    """Return a writer of PNG files for what Pillow cannot write; `extra` holds more chunks, by name."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    def png(
+        size: tuple[int, int], depth: int, colour_type: int, rows: bytes, extra: dict[bytes, bytes] | None = None
+    ) -> bytes:
+        chunks = {b"IHDR": struct.pack(">IIBBBBB", *size, depth, colour_type, 0, 0, 0), **(extra or {})}
+        chunks |= {b"IDAT": zlib.compress(rows), b"IEND": b""}
+        return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, body) for kind, body in chunks.items())
+
+    return png
