@@ -1,5 +1,6 @@
 """Where the graph begins: the key list that was written before it, one Ray block per slice of it."""
 
+import uuid
 from collections.abc import Iterable
 from functools import lru_cache, partial
 from typing import Any
@@ -23,6 +24,7 @@ class KeyListSource(Datasource):  # type: ignore[misc]  # Ray's classes have no 
         super().__init__()
         self._key_list, self._output, self._store = key_list, output, store
         self._block_images, self._monitor = block_images, monitor
+        self._run_id = uuid.uuid4().hex
 
     @property
     def num_blocks(self) -> int:
@@ -37,7 +39,7 @@ class KeyListSource(Datasource):  # type: ignore[misc]  # Ray's classes have no 
         """Return one task per block, whatever the parallelism asked for: the block is the unit of retry."""
         return [
             ReadTask(
-                partial(_read_block, self._output, self._store, name, offset, count, self._monitor),
+                partial(_read_block, self._run_id, self._output, self._store, name, offset, count, self._monitor),
                 BlockMetadata(num_rows=count, size_bytes=count * 256, exec_stats=None, input_files=None),
             )
             for name, offset, count in self._slices()
@@ -52,13 +54,21 @@ class KeyListSource(Datasource):  # type: ignore[misc]  # Ray's classes have no 
                 yield name, offset, min(self._block_images, num_keys - offset)
 
 
-def _read_block(output: str, store: StoreSpec, name: str, offset: int, count: int, monitor: Any) -> list[pa.Table]:  # noqa: ANN401
+def _read_block(
+    run_id: str,
+    output: str,
+    store: StoreSpec,
+    name: str,
+    offset: int,
+    count: int,
+    monitor: Any,  # noqa: ANN401
+) -> list[pa.Table]:
     """Return one slice, or nothing of it once the run was asked to stop."""
-    table = _key_file(output, store, name).slice(offset, count)
+    table = _key_file(run_id, output, store, name).slice(offset, count)
     return [table.slice(0, 0) if ray.get(monitor.stopping.remote()) else table]
 
 
 @lru_cache(maxsize=2)
-def _key_file(output: str, store: StoreSpec, name: str) -> pa.Table:
-    """Read a key file once per worker and not once per block."""
+def _key_file(run_id: str, output: str, store: StoreSpec, name: str) -> pa.Table:
+    """Read a key file once per worker and not once per block; a later run writes other keys under the same name."""
     return pq.read_table(pa.BufferReader(open_store(output, store).read(name)))

@@ -1,0 +1,80 @@
+"""What tests of every room share: a tiny checkpoint and a folder of real photographs."""
+
+import hashlib
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save
+
+from tss_ray.models.card import CARD_FILE, WEIGHTS_FILE, ModelCard, UNetShape
+from tss_ray.models.residual_unet import build_unet
+from tss_ray.storage import sample_photos
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder whose untrained network is small enough to run hundreds of images in seconds."""
+    folder = tmp_path_factory.mktemp("tiny-model")
+    shape = UNetShape(block_out_channels=(8, 8), layers_per_block=1, norm_num_groups=4)
+    torch.manual_seed(0)
+    network = build_unet(4, shape.block_out_channels, shape.layers_per_block, shape.norm_num_groups)
+    weights = save({name: value.contiguous() for name, value in network.state_dict().items()})
+    card = ModelCard(
+        model_id="tiny",
+        family="residual_unet",
+        scale=4,
+        num_timesteps=50,
+        schedule="cosine",
+        prediction_type="v",
+        residual_scale=0.1,
+        unet=shape,
+        licence="Apache-2.0",
+        sha256=hashlib.sha256(weights).hexdigest(),
+    )
+    (folder / WEIGHTS_FILE).write_bytes(weights)
+    (folder / CARD_FILE).write_text(card.model_dump_json())
+    return folder
+
+
+def photo_bytes(index: int, width: int, height: int, mode: str = "RGB", image_format: str = "PNG") -> bytes:
+    """A crop of a sample photograph; another index is another crop."""
+    names = sample_photos.names()
+    photo = sample_photos.reference(names[index % len(names)])
+    left = 13 * index % (photo.width - width)
+    top = 7 * index % (photo.height - height)
+    crop = photo.crop((left, top, left + width, top + height)).convert(mode)
+    if mode in ("RGBA", "LA"):
+        crop.putalpha(Image.linear_gradient("L").resize(crop.size))
+    buffer = io.BytesIO()
+    crop.save(buffer, image_format)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def photo_set() -> dict[str, bytes]:
+    """A small data set as people have them: sizes, formats and modes mixed, three files rotten. Keys to bytes."""
+    files = {f"a/{i:02d}.png": photo_bytes(i, 20 + 9 * i, 50 - 4 * i) for i in range(8)}
+    files |= {f"b/{i:02d}.jpg": photo_bytes(i, 40, 24 + i, image_format="JPEG") for i in range(4)}
+    files |= {f"b/c/{i:02d}.webp": photo_bytes(i, 33, 17, image_format="WEBP") for i in range(3)}
+    files |= {
+        "grey.png": photo_bytes(1, 30, 30, "L"),
+        "alpha.png": photo_bytes(2, 30, 20, "RGBA"),
+        "tiny.png": photo_bytes(3, 8, 8),
+        "rotten/cut.jpg": photo_bytes(1, 64, 64, image_format="JPEG")[:700],
+        "rotten/empty.png": b"",
+        "rotten/notes.txt": b"not an image",
+    }
+    return files
+
+
+@pytest.fixture
+def photo_folder(photo_set: dict[str, bytes], tmp_path: Path) -> Path:
+    """The data set as files."""
+    folder = tmp_path / "in"
+    for key, data in photo_set.items():
+        (folder / key).parent.mkdir(parents=True, exist_ok=True)
+        (folder / key).write_bytes(data)
+    return folder
