@@ -9,7 +9,7 @@ import pytest
 from tests.s3.fault_proxy import Fault, fault_proxy
 from tss_ray.errors import AccessRefusedError, ImageError, ObjectNotFoundError, StorageError
 from tss_ray.spec import StoreSpec
-from tss_ray.storage.s3_client import _client_of
+from tss_ray.storage.s3_client import _client_of, client
 from tss_ray.storage.stores import open_store
 
 pytestmark = pytest.mark.s3
@@ -181,3 +181,13 @@ def test_a_fault_that_stays_ends_after_max_attempts(bucket, s3_spec, s3_server, 
         with pytest.raises(StorageError, match=remedy):
             open_store(f"s3://{bucket}", spec).read("a.png")
         assert proxy.num_faults == 2
+
+
+@pytest.mark.usefixtures("fresh_clients")
+def test_an_endpoint_from_the_environment_is_spoken_to_without_trailers(bucket, s3_server, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint_url)
+    spec = StoreSpec(s3_addressing="path")
+    store = open_store(f"s3://{bucket}", spec)
+    store.write("a.png", b"x")
+    assert store.read("a.png") == b"x"
+    assert client(spec).meta.config.request_checksum_calculation == "when_required"
