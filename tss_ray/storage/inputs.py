@@ -100,12 +100,14 @@ def _kind(where: Location, spec: StoreSpec) -> str:
         raise InputError(f"{where.path} does not exist; correct the path")
     if not where.path or where.path.endswith("/"):
         return "folder"
-    if next(store_at(where, spec).list(), None) is not None and where.scheme == "s3":
+    if where.scheme == "s3" and next(store_at(where, spec).list(), None) is not None:
         return "folder"
     folder, name = _split_object(where)
     if open_store(folder, spec).exists(name):
         return "object"
-    return "glob" if has_magic(where.path) else "folder"
+    if has_magic(where.path):
+        return "glob"
+    raise InputError(f"nothing found at {where}; correct the name")
 
 
 def _split_object(where: Location) -> tuple[str, str]:

@@ -27,7 +27,7 @@ _LONGEST_EXTENSION = max(len(extension) for extension in _EXTENSION.values())
 def has_image_extension(key: str) -> bool:
     """Say whether a key ends like an image, in either case."""
     stem, dot, extension = key.rpartition(".")
-    return bool(stem) and dot + extension.lower() in IMAGE_EXTENSIONS
+    return stem.rpartition("/")[2] != "" and dot + extension.lower() in IMAGE_EXTENSIONS
 
 
 def output_key(image_key: str, image_format: str) -> str:

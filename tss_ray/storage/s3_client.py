@@ -69,7 +69,8 @@ def _client_of(spec: StoreSpec, pid: int) -> "S3Client":
 def _build(spec: StoreSpec, plain_checksums: bool) -> "S3Client":
     config = Config(
         # Not "adaptive": it would hold back a whole process, the ledger included, for one slow prefix.
-        retries={"mode": "standard", "max_attempts": spec.max_attempts},
+        # "total", because botocore's max_attempts counts retries here, one fewer than tries.
+        retries={"mode": "standard", "total_max_attempts": spec.max_attempts},
         connect_timeout=_CONNECT_TIMEOUT_S,
         read_timeout=_READ_TIMEOUT_S,
         max_pool_connections=32,

@@ -102,22 +102,24 @@ def _open(listed: Location, spec: StoreSpec) -> BinaryIO:
 
 
 def _lines(file: BinaryIO, listed: Location) -> Iterator[str]:
-    for line in io.TextIOWrapper(file, encoding="utf-8-sig", newline=None):
-        text = line.removesuffix("\n")
-        if text.strip() and not text.lstrip().startswith("#"):
-            yield text
+    with io.TextIOWrapper(file, encoding="utf-8-sig", newline=None) as lines:
+        for line in lines:
+            text = line.removesuffix("\n")
+            if text.strip() and not text.lstrip().startswith("#"):
+                yield text
 
 
 def _csv_cells(file: BinaryIO, listed: Location) -> Iterator[str]:
-    rows = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""))
-    header = next(rows, [])
-    column = _column(header, listed)
-    if "uri" not in header and ("://" in header[0] or has_image_extension(header[0])):
-        # One column without a heading: the first row is an input already.
-        yield header[0]
-    for row in rows:
-        if row:
-            yield row[column] if column < len(row) else ""
+    with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+        rows = csv.reader(text)
+        header = next(rows, [])
+        column = _column(header, listed)
+        if "uri" not in header and ("://" in header[0] or has_image_extension(header[0])):
+            # One column without a heading: the first row is an input already.
+            yield header[0]
+        for row in rows:
+            if row:
+                yield row[column] if column < len(row) else ""
 
 
 def _parquet_cells(file: BinaryIO, listed: Location) -> Iterator[str]:
