@@ -5,8 +5,8 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-
 from s3.fault_proxy import Fault, fault_proxy
+
 from tss_ray.errors import AccessRefusedError, ImageError, ObjectNotFoundError, StorageError
 from tss_ray.spec import StoreSpec
 from tss_ray.storage.s3_client import _client_of, client

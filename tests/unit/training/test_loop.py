@@ -84,7 +84,7 @@ def test_the_loss_goes_down(
     losses: list[float] = []
     step = loop._step
 
-    def recorded(*arguments: Any) -> float:  # noqa: ANN401  (passes the step's own arguments through)
+    def recorded(*arguments: Any) -> float:
         losses.append(step(*arguments))
         return losses[-1]
 
