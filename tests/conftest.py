@@ -1,17 +1,15 @@
 """What tests of every room share: a tiny checkpoint and a folder of real photographs."""
 
 import hashlib
-import io
 from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
+from photos import photo_bytes
 from safetensors.torch import save
 
 from tss_ray.models.card import CARD_FILE, WEIGHTS_FILE, ModelCard, UNetShape
 from tss_ray.models.residual_unet import build_unet
-from tss_ray.storage import sample_photos
 
 
 @pytest.fixture(scope="session")
@@ -37,20 +35,6 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / WEIGHTS_FILE).write_bytes(weights)
     (folder / CARD_FILE).write_text(card.model_dump_json())
     return folder
-
-
-def photo_bytes(index: int, width: int, height: int, mode: str = "RGB", image_format: str = "PNG") -> bytes:
-    """A crop of a sample photograph; another index is another crop."""
-    names = sample_photos.names()
-    photo = sample_photos.reference(names[index % len(names)])
-    left = 13 * index % (photo.width - width)
-    top = 7 * index % (photo.height - height)
-    crop = photo.crop((left, top, left + width, top + height)).convert(mode)
-    if mode in ("RGBA", "LA"):
-        crop.putalpha(Image.linear_gradient("L").resize(crop.size))
-    buffer = io.BytesIO()
-    crop.save(buffer, image_format)
-    return buffer.getvalue()
 
 
 @pytest.fixture(scope="session")
