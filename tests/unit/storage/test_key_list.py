@@ -77,6 +77,7 @@ def test_a_hundred_thousand_keys_are_written_in_bounded_memory(store):
     def many():
         return (InputItem(f"folder/{n:09d}.png", f"s3://bucket/folder/{n:09d}.png", n) for n in range(100_000))
 
+    write_key_list(store, "warm", "png", items("a.png"), nothing_done)  # what is imported at first use is not counted
     tracemalloc.start()
     try:
         listed = write_key_list(store, "abc", "png", many, nothing_done)
@@ -84,4 +85,4 @@ def test_a_hundred_thousand_keys_are_written_in_bounded_memory(store):
     finally:
         tracemalloc.stop()
     assert (listed.num_todo, len(listed.names)) == (100_000, 13)
-    assert peak_bytes < 15_000_000  # one file's rows, and 8 bytes a key
+    assert peak_bytes < 6_000_000  # one file's rows, and 8 bytes a key

@@ -127,10 +127,16 @@ def test_a_relative_root_means_the_same_after_unpickling_elsewhere(tmp_path, mon
     assert (tmp_path / "root" / "a.png").read_bytes() == b"x"
 
 
-def test_local_jobs_do_not_import_boto3():
-    modules = "inputs, key_list, ledger, local, stores, sample_photos"
-    code = (
-        f"import sys; from tss_ray.storage import {modules}; print({{'boto3', 'botocore', 'ray'}} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+def test_local_jobs_do_not_import_boto3(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"x")
+    code = """
+import sys
+from tss_ray.spec import StoreSpec
+from tss_ray.storage import inputs, key_list, ledger
+for source in (sys.argv[1], "sample://photos"):
+    for item in inputs.list_inputs(source, StoreSpec()):
+        inputs.read_uri(item.uri, StoreSpec())
+print({"boto3", "botocore", "ray", "torch"} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
