@@ -65,7 +65,7 @@ def main() -> int:
     """Measure, report, and return the exit code."""
     arguments = _arguments()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
-    console = Console(stderr=True)
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else 120)  # 80 cuts figures off in a log
     try:
         upscaler = load(arguments.weights)
         values, pictures = _measure(upscaler, _crops(arguments), _QUICK if arguments.quick else _FULL, console)

@@ -114,12 +114,24 @@ def _step(
         group["lr"] = recipe.learning_rate * _schedule(recipe, iteration)
     with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
         prediction = network(torch.cat([add_noise(z0, eps, a), lr], 1), timesteps.to(device)).sample
-    loss = torch.nn.functional.mse_loss(prediction.float(), v_target(z0, eps, a))
+    loss = _loss(recipe, prediction.float(), z0, eps, a)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(network.parameters(), recipe.max_grad_norm)
     optimiser.step()
     return loss.item()
+
+
+def _loss(recipe: Recipe, prediction: Tensor, z0: Tensor, eps: Tensor, a: Tensor) -> Tensor:
+    """Return the mean squared error of the target, for x0 weighted by the clipped signal-to-noise ratio.
+
+    Truncated below at 1 as in Salimans & Ho (arXiv 2202.00512), so that the one-step end is learned; capped above as in
+    Hang et al., "Min-SNR" (arXiv 2303.09556), so that the nearly clean end does not drown the rest.
+    """
+    if recipe.prediction_type == "v":
+        return torch.nn.functional.mse_loss(prediction, v_target(z0, eps, a))
+    weight = (a / (1 - a)).clamp(1, recipe.snr_weight_cap)
+    return (weight * (prediction - z0) ** 2).mean()
 
 
 def _schedule(recipe: Recipe, iteration: int) -> float:

@@ -1,7 +1,7 @@
 """The training recipe: one YAML file in, one frozen and checked object out."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -57,7 +57,13 @@ class Recipe(_Frozen):
     )
     num_timesteps: int = Field(1000, ge=10)
     seed: int = Field(0, ge=0)
-    iterations: int = Field(16_000, ge=1)
+    prediction_type: Literal["x0", "v"] = Field(
+        "x0", description="what the network is trained to predict; x0 keeps flat areas clean early on"
+    )
+    snr_weight_cap: float = Field(
+        5.0, ge=1, description="x0 only: weight of the squared error = SNR clipped to [1, cap]"
+    )
+    iterations: int = Field(8_000, ge=1)
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(4e-4, gt=0)
     warmup_iterations: int = Field(200, ge=0)

@@ -81,19 +81,22 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_checkpoint(
 def test_the_loss_goes_down(
     tiny: Recipe, photo_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    losses: list[float] = []
+    """Against a run that learns nothing: the same iterations see the same crops, timesteps and noise."""
+    losses: dict[float, list[float]] = {3e-3: [], 1e-12: []}
     step = loop._step
 
-    def recorded(*arguments: Any) -> float:
-        losses.append(step(*arguments))
-        return losses[-1]
+    def recorded(recipe: Recipe, *arguments: Any) -> float:
+        losses[recipe.learning_rate].append(step(recipe, *arguments))
+        return losses[recipe.learning_rate][-1]
 
     monkeypatch.setattr(loop, "_step", recorded)
-    longer = tiny.model_copy(update={"iterations": 30, "learning_rate": 3e-3, "checkpoint_every": 30, "batch_size": 8})
     waves = build_pool(photo_files[:1], tiny.crops)
-    train(longer, waves, tmp_path, "cpu")
-    assert sum(losses[-8:]) < 0.8 * sum(losses[:8])
-    last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    for rate in losses:
+        longer = {"iterations": 30, "learning_rate": rate, "checkpoint_every": 30, "batch_size": 8}
+        train(tiny.model_copy(update=longer), waves, tmp_path / str(rate), "cpu")
+    learnt, untaught = (sum(values[-8:]) for values in losses.values())
+    assert learnt < 0.9 * untaught
+    last = json.loads((tmp_path / "0.003/log.jsonl").read_text().splitlines()[-1])
     assert last["iteration"] == 30
 
 
