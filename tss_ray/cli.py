@@ -15,6 +15,8 @@ from tss_ray.spec import load_spec
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 _STRICT_EXIT, _INCOMPLETE_EXIT, _STOPPED_EXIT = 3, 1, 130
+_PIPE_WIDTH = 4096
+"""Nothing is folded where a program reads."""
 
 
 @app.callback()
@@ -61,7 +63,8 @@ def upscale(
 
     with JobDisplay(Console(stderr=True)) as watcher:
         result = run_job(job, watcher)
-    Console().print(closing_table(result))
+    out = Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
+    out.print(closing_table(result))
     if result.stopped:
         Console(stderr=True).print("stopped before the end; run the same command again to go on")
         raise typer.Exit(_STOPPED_EXIT)

@@ -1,6 +1,6 @@
 """How good the embedded model is, and what the number and the spacing of denoising steps change.
 
-    python jobs/benchmarks/quality.py [--quick] [--photos DIR] [--weights FILE] [--out DIR]
+    python jobs/benchmarks/quality.py [--quick] [--photos DIR] [--model NAME|DIR] [--out DIR]
 
 The protocol
 - Photographs: (a) `sample`, those of sample://photos; (b) `heldout`, with --photos, those of the split heldout of
@@ -11,8 +11,8 @@ The protocol
   stand on a grid of 96 px, ranked by texture (mean standard deviation of luma in blocks of 8 px); the best is taken,
   then the next best that overlaps none taken, up to --crops for each photograph.
 - Methods: `bicubic`, the enlargement that the model adds to; `1 step`; 4, 7 and 15 steps, `uniform` and `tds` (a = 0.5,
-  n = 2); deterministic DDIM (eta 0), float32, the crop as one tile, the same noise for every method of a crop, seeded
-  by the photograph's name and the crop's place. Outputs are rounded to 8 bits before anything is measured.
+  n = 2); deterministic DDIM (eta 0), through the product's engine with its default tiles and the dtype that it picks,
+  the same noise for every method of a crop. Outputs are rounded to 8 bits before anything is measured.
 - Metrics: PSNR-Y on full-range BT.601 luma (tss_ray.quality.psnr; MATLAB's convention reads 1.322 dB higher), SSIM on
   the same luma rounded to 8 bits (pyiqa `ssim`, 11 px Gaussian window, no downsampling), NIQE (pyiqa `niqe`), PIQE
   (pyiqa `piqe`), and LR consistency (the output reduced again against the input, RGB). Border px count. NIQE and PIQE
@@ -34,7 +34,6 @@ import logging
 import math
 import sys
 import time
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,17 +41,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from quality_crops import SCALE, Crop, heldout_crops, sample_crops
-from quality_model import Family, Upscaler, enlarge, load
+from quality_model import Upscaler
 from quality_report import Value, mean, print_tables, write_grids, write_parquet
 from rich.console import Console
 from torch import Tensor
 
+from tss_ray.diffusion.timesteps import PlanFamily
 from tss_ray.errors import TssRayError
 from tss_ray.quality.lr_consistency import lr_consistency_psnr
 from tss_ray.quality.metrics import Metric, metric
 from tss_ray.quality.psnr import psnry
+from tss_ray.spec import JobSpec
 
-Method = tuple[str, int, Family]
+Method = tuple[str, int, PlanFamily]
 _FULL: tuple[Method, ...] = (
     ("1 step", 1, "tds"),
     *((f"{steps} {family}", steps, family) for steps in (4, 7, 15) for family in ("uniform", "tds")),
@@ -67,7 +68,7 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
     console = Console(stderr=True, width=None if sys.stderr.isatty() else 120)  # 80 cuts figures off in a log
     try:
-        upscaler = load(arguments.weights)
+        upscaler = Upscaler(arguments.model)
         values, pictures = _measure(upscaler, _crops(arguments), _QUICK if arguments.quick else _FULL, console)
     except TssRayError as error:
         print(error, file=sys.stderr)
@@ -105,11 +106,10 @@ def _measure(
     values, pictures = [], []
     for crop in crops:
         started = time.monotonic()
-        seed = zlib.crc32(f"{crop.photo}/{crop.top}/{crop.left}".encode())
-        outputs = {"bicubic": (enlarge(crop.lr), 0, 0.0)}
-        for name, num_steps, family in methods:
+        outputs, key = {}, f"{crop.photo}/{crop.top}/{crop.left}"
+        for name, num_steps, family in (("bicubic", 0, "uniform"), *methods):
             since = time.monotonic()
-            outputs[name] = upscaler.upscale(crop.lr, num_steps, family, seed), num_steps, time.monotonic() - since
+            outputs[name] = upscaler.upscale(crop.lr, num_steps, family, key), num_steps, time.monotonic() - since
         outputs["original"] = crop.hr, 0, 0.0
         values += [_value(crop, name, *output, metrics) for name, output in outputs.items()]
         pictures.append((crop.photo, {name: outputs[name][0] for name in _IN_GRID if name in outputs}))
@@ -158,7 +158,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="the small protocol, under a minute")
     parser.add_argument("--photos", type=Path, help="folder of the photographs (fetched by jobs/train_x4.py)")
-    parser.add_argument("--weights", type=Path, help="a model.safetensors to measure instead of the embedded one")
+    parser.add_argument("--model", default=JobSpec.model_fields["model"].default, help="embedded name or model folder")
     parser.add_argument("--out", type=Path, help="folder for quality.parquet and grid_*.png")
     parser.add_argument("--crops", type=int, default=2, help="crops of each photograph, at most")
     return parser.parse_args()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tss_ray.storage.sample_photos import names, reduced_png, reference
 from tss_ray.training.photos import photos
 
 log = logging.getLogger(__name__)
@@ -19,34 +20,6 @@ CROP_PX = 384
 _MULTIPLE_PX = 32
 _STRIDE_PX = 96
 _LARGE_PX = 8_000_000
-
-# ---- SWAP HERE: the two functions of tss_ray.storage.sample_photos, once that module is there ----------------------
-# from tss_ray.storage.sample_photos import names, reduced_png, reference
-_SAMPLES = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
-
-
-def names() -> tuple[str, ...]:
-    """Return the sample photographs' names."""
-    return tuple(file.rpartition(".")[0] for file in _SAMPLES)
-
-
-def reference(name: str) -> Image.Image:
-    """Return a sample photograph as RGB, its sides cut to multiples of the scale."""
-    import skimage
-
-    file = next(file for file in _SAMPLES if file.startswith(f"{name}."))
-    with Image.open(Path(skimage.__file__).with_name("data") / file) as photo:
-        return _cut(photo.convert("RGB"))
-
-
-def reduced_png(name: str) -> bytes:
-    """Return a sample photograph reduced by the scale, as a PNG file."""
-    buffer = io.BytesIO()
-    _reduce(reference(name)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-# ---- END OF SWAP ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -3,23 +3,20 @@
 import json
 import logging
 import math
-import os
-import pickle
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from tss_ray.diffusion.noise_schedule import cosine_alphas_cumprod
 from tss_ray.diffusion.prediction import add_noise, v_target
 from tss_ray.errors import TrainingError
 from tss_ray.models.residual_unet import build_unet, residual_latent
+from tss_ray.training.checkpoint import checkpoint, export, resume
 from tss_ray.training.crops import CropPool
 from tss_ray.training.degrade import degrade
 from tss_ray.training.recipe import Recipe
@@ -41,11 +38,11 @@ def train(recipe: Recipe, pool: CropPool, folder: Path, device: str, stop_at: in
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     ema = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    first = _resume(folder / "checkpoint.pt", recipe, network, optimiser, ema)
+    first = resume(folder / "checkpoint.pt", recipe, network, optimiser, ema)
     table = cosine_alphas_cumprod(recipe.num_timesteps)
     last = recipe.iterations if stop_at is None else min(stop_at, recipe.iterations)
     if first:
-        _export(folder, ema)  # a kill between checkpoint and weights leaves the weights one checkpoint behind
+        export(folder, recipe, ema)  # a kill between checkpoint and weights leaves the weights one checkpoint behind
     started, data_s, losses = time.monotonic(), 0.0, []
     for iteration, batch, waited_s in _batches(recipe, pool, first, last):
         loss = _step(recipe, network, optimiser, table, batch, iteration, device)
@@ -63,7 +60,7 @@ def train(recipe: Recipe, pool: CropPool, folder: Path, device: str, stop_at: in
             _progress(folder, recipe, iteration, first, last, losses, started, data_s)
             losses = losses[-200:]
         if iteration % recipe.checkpoint_every == 0 or iteration == last:
-            _checkpoint(folder, recipe, iteration, network, optimiser, ema)
+            checkpoint(folder, recipe, iteration, network, optimiser, ema)
     return folder / "model.safetensors"
 
 
@@ -140,52 +137,6 @@ def _schedule(recipe: Recipe, iteration: int) -> float:
         return iteration / max(recipe.warmup_iterations, 1)
     done = (iteration - recipe.warmup_iterations) / max(recipe.iterations - recipe.warmup_iterations, 1)
     return 0.5 * (1 + math.cos(math.pi * done))
-
-
-def _resume(
-    path: Path, recipe: Recipe, network: nn.Module, optimiser: torch.optim.Optimizer, ema: dict[str, Tensor]
-) -> int:
-    if not path.exists():
-        return 0
-    try:
-        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    except (OSError, EOFError, RuntimeError, LookupError, ValueError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"{path} cannot be read: {error}; delete it to start again from nothing") from error
-    if state["recipe"] != recipe.model_dump_json():
-        raise TrainingError(f"{path} was made by another recipe; choose another folder, or go back to its recipe")
-    network.load_state_dict(state["network"])
-    optimiser.load_state_dict(state["optimiser"])
-    for name, value in state["ema"].items():
-        ema[name].copy_(value)
-    return int(state["iteration"])
-
-
-def _checkpoint(
-    folder: Path,
-    recipe: Recipe,
-    iteration: int,
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    ema: dict[str, Tensor],
-) -> None:
-    """Write the checkpoint and the weights, each by rename, so that a kill leaves the older ones whole."""
-    state = {
-        "recipe": recipe.model_dump_json(),
-        "iteration": iteration,
-        "network": network.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "ema": ema,
-    }
-    torch.save(state, folder / "checkpoint.pt.tmp")
-    os.replace(folder / "checkpoint.pt.tmp", folder / "checkpoint.pt")
-    _export(folder, ema)
-
-
-def _export(folder: Path, ema: dict[str, Tensor]) -> None:
-    """Write the EMA weights as bf16. By way of bytes: safetensors' own writer leaves a file only its owner can read."""
-    weights = {name: value.to("cpu", torch.bfloat16).contiguous() for name, value in ema.items()}
-    (folder / "model.safetensors.tmp").write_bytes(save(weights))
-    os.replace(folder / "model.safetensors.tmp", folder / "model.safetensors")
 
 
 def _progress(

@@ -1,0 +1,81 @@
+"""What outlives a training run: the checkpoint it goes on from, and the model folder that people use."""
+
+import hashlib
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from tss_ray.errors import TrainingError
+from tss_ray.models.card import CARD_FILE, WEIGHTS_FILE, ModelCard
+from tss_ray.training.recipe import Recipe
+
+
+def resume(
+    path: Path, recipe: Recipe, network: nn.Module, optimiser: torch.optim.Optimizer, ema: dict[str, Tensor]
+) -> int:
+    """Load a checkpoint in place and return its iteration, 0 where there is none.
+
+    Raises TrainingError if it cannot be read or was made by another recipe.
+    """
+    if not path.exists():
+        return 0
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except (OSError, EOFError, RuntimeError, LookupError, ValueError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{path} cannot be read: {error}; delete it to start again from nothing") from error
+    if state["recipe"] != recipe.model_dump_json():
+        raise TrainingError(f"{path} was made by another recipe; choose another folder, or go back to its recipe")
+    network.load_state_dict(state["network"])
+    optimiser.load_state_dict(state["optimiser"])
+    for name, value in state["ema"].items():
+        ema[name].copy_(value)
+    return int(state["iteration"])
+
+
+def checkpoint(
+    folder: Path,
+    recipe: Recipe,
+    iteration: int,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    ema: dict[str, Tensor],
+) -> None:
+    """Write the checkpoint and the model folder, each by rename, so that a kill leaves the older ones whole."""
+    state = {
+        "recipe": recipe.model_dump_json(),
+        "iteration": iteration,
+        "network": network.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "ema": ema,
+    }
+    torch.save(state, folder / "checkpoint.pt.tmp")
+    os.replace(folder / "checkpoint.pt.tmp", folder / "checkpoint.pt")
+    export(folder, recipe, ema)
+
+
+def export(folder: Path, recipe: Recipe, ema: dict[str, Tensor]) -> None:
+    """Write a model folder: the EMA weights as bf16 and their card, so that `--model FOLDER` runs it.
+
+    By way of bytes: safetensors' own writer leaves a file that only its owner can read.
+    """
+    weights = save({name: value.to("cpu", torch.bfloat16).contiguous() for name, value in ema.items()})
+    card = ModelCard(
+        model_id=recipe.name,
+        family="residual_unet",
+        scale=recipe.scale,
+        num_timesteps=recipe.num_timesteps,
+        schedule="cosine",
+        prediction_type=recipe.prediction_type,
+        residual_scale=recipe.residual_scale,
+        unet=recipe.unet,
+        licence="Apache-2.0",
+        sha256=hashlib.sha256(weights).hexdigest(),
+    )
+    for name, data in ((WEIGHTS_FILE, weights), (CARD_FILE, card.model_dump_json(indent=2).encode() + b"\n")):
+        (folder / f"{name}.tmp").write_bytes(data)
+        os.replace(folder / f"{name}.tmp", folder / name)
