@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,13 +17,13 @@ from tss_ray.models.residual_unet import build_unet
 TINY_UNET = {"block_out_channels": [8, 8], "layers_per_block": 1, "norm_num_groups": 4}
 
 
-def _write_model(folder: Path, **changes: Any) -> Path:
+def _write_model(folder: Path, **changes: object) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = build_unet(4, (8, 8), 1, 4)
     save_file({name: value.contiguous() for name, value in network.state_dict().items()}, folder / WEIGHTS_FILE)
-    card = {
+    card: dict[str, object] = {
         "model_id": "tiny",
         "family": "residual_unet",
         "scale": 4,

@@ -1,7 +1,6 @@
 """Promises of the job's spec."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -13,7 +12,7 @@ SHA = "0" * 64
 PLACES = {"input": "in", "output": "out"}
 
 
-def build(**dotted: Any) -> JobSpec:
+def build(**dotted: object) -> JobSpec:
     return load_spec(None, PLACES | {key.replace("__", "."): value for key, value in dotted.items()})
 
 

@@ -89,5 +89,5 @@ def test_the_warp_is_monotone_and_keeps_its_ends(a: float, n: float, u: float, v
 
 @pytest.mark.parametrize(("num_steps", "a", "n"), [(-1, 0.5, 2), (51, 0.5, 2), (7, 0, 2), (7, 1, 2), (7, 0.5, 0.99)])
 def test_what_is_no_plan_is_refused_with_the_remedy(num_steps: int, a: float, n: float) -> None:
-    with pytest.raises(SpecError, match="choose fewer steps|correct plan"):
+    with pytest.raises(SpecError, match=r"choose fewer steps|correct plan"):
         make_plan(50, num_steps, "tds", a, n)

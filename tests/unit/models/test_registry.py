@@ -38,7 +38,7 @@ def test_one_changed_byte_of_the_weights_is_refused(write_model: WriteModel) -> 
     data = bytearray((folder / WEIGHTS_FILE).read_bytes())
     data[-1] ^= 1
     (folder / WEIGHTS_FILE).write_bytes(data)
-    with pytest.raises(ModelError, match="its card says .*; fetch it again"):
+    with pytest.raises(ModelError, match=r"its card says .*; fetch it again"):
         load_tiny(folder)
 
 
