@@ -38,10 +38,12 @@ def make_plan(
         raise SpecError(f"num_steps={num_steps}: need 0 to {num_timesteps}, the model's timesteps; choose fewer steps")
     if not 0 < a < 1 or n < 1:
         raise SpecError(f"plan a={a}, n={n}: need 0 < a < 1 and n >= 1; correct plan.a or plan.n")
-    positions = [i / num_steps for i in range(num_steps, 0, -1)]
-    if family == "tds":
-        positions = [tds_warp(u, a, n) for u in positions]
-    return _strictly_descending([round(num_timesteps * u) - 1 for u in positions], num_timesteps)
+    visits = range(num_steps, 0, -1)
+    if family == "uniform" or n == 1:
+        # T·i is exact, so a half is rounded as a half: i/T' first, or a warp that is the identity, would tip it over
+        return tuple(round(num_timesteps * i / num_steps) - 1 for i in visits)
+    warped = [num_timesteps * tds_warp(i / num_steps, a, n) for i in visits]
+    return _strictly_descending([round(position) - 1 for position in warped], num_timesteps)
 
 
 def _strictly_descending(timesteps: list[int], num_timesteps: int) -> tuple[int, ...]:

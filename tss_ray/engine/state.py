@@ -59,15 +59,15 @@ class ImageState:
     tiles: list[Tensor | None]
     arrived: float = field(default_factory=time.perf_counter)
     begun: float | None = None
+    cancelled: bool = False
     device_seconds: float = 0.0
 
     def start(self) -> bool:
         """Mark the image as begun; False if its caller cancelled it before. What has begun runs to its end."""
-        if self.begun is None:
-            if self.future.cancelled() or not self.future.set_running_or_notify_cancel():
-                return False
-            self.begun = time.perf_counter()
-        return True
+        if self.begun is None and not self.cancelled:  # a future may be told only once that it is dropped
+            self.cancelled = not self.future.set_running_or_notify_cancel()
+            self.begun = None if self.cancelled else time.perf_counter()
+        return not self.cancelled
 
     def finished(self) -> DenoisedImage | None:
         """Return the result once every tile of an image that has begun is back."""

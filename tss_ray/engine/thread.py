@@ -2,7 +2,8 @@
 
 import queue
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -91,4 +92,5 @@ class EngineThread:
             self._failure = error
             left = list(self._open)
         for future in left:
-            future.set_exception(error)
+            with suppress(InvalidStateError):  # its caller cancelled it since; the others must still hear of it
+                future.set_exception(error)

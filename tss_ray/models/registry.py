@@ -39,7 +39,11 @@ def load_model(name: str, device: torch.device, dtype: torch.dtype) -> SuperReso
     data = _verified_bytes(folder, card)
     try:
         return ResidualUNet(card, load(data), device, dtype)
-    except (RuntimeError, SafetensorError) as error:
+    except (
+        RuntimeError,
+        ValueError,
+        SafetensorError,
+    ) as error:  # ValueError: diffusers, of a shape that cannot be built
         raise ModelError(f"the weights in {folder} do not fit its card: {error}; fetch the model again") from error
 
 

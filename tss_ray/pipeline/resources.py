@@ -7,6 +7,8 @@ from tss_ray.errors import SpecError
 from tss_ray.spec import ComputeSpec
 
 _MIB = 2**20
+_LEAST_CPUS = 0.001
+"""Shares below one CPU are multiples of this, rounded down: rounded up, many actors would leave no room for feeders."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,9 @@ def plan_resources(compute: ComputeSpec, num_cpus: float, num_gpus: float) -> Re
             "compute.gpus_per_actor"
         )
     share = num_cpus / 2 / actors
-    actor_cpus = min(float(int(share)), 4.0) if share >= 1 else max(round(share, 3), 0.001)
+    if share < _LEAST_CPUS:
+        raise SpecError(f"{actors} actors: the cluster has {num_cpus:g} CPUs; lower compute.actors or add CPUs")
+    actor_cpus = min(float(int(share)), 4.0) if share >= 1 else int(share / _LEAST_CPUS) * _LEAST_CPUS
     return ResourcePlan(
         actors=actors,
         actor_cpus=min(actor_cpus, 1.0) if gpus else actor_cpus,

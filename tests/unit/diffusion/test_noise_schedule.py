@@ -1,0 +1,44 @@
+"""Promises of the noise schedule."""
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from tss_ray.diffusion.noise_schedule import cosine_alphas_cumprod, with_clean_end
+from tss_ray.errors import SpecError
+
+
+@pytest.mark.parametrize("num_timesteps", [2, 50, 1000])
+def test_the_cosine_table_is_the_one_that_diffusers_computes(num_timesteps: int) -> None:
+    theirs = DDIMScheduler(num_train_timesteps=num_timesteps, beta_schedule="squaredcos_cap_v2").alphas_cumprod
+    # Theirs is a float32 product of up to 1000 factors, each rounded: 1e-4 of the value is what that leaves.
+    assert torch.allclose(cosine_alphas_cumprod(num_timesteps).float(), theirs, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("num_timesteps", [2, 3, 50, 1000, 4000])
+def test_the_table_is_float64_and_strictly_descending_inside_0_and_1(num_timesteps: int) -> None:
+    table = cosine_alphas_cumprod(num_timesteps)
+    assert table.dtype == torch.float64
+    assert table.shape == (num_timesteps,)
+    assert (table.diff() < 0).all()
+    assert 0 < table[-1] < table[0] < 1
+
+
+def test_golden_values_of_the_table() -> None:
+    table = cosine_alphas_cumprod(1000)
+    golden = torch.tensor([0.99995872, 0.49386077, 2.4288e-9], dtype=torch.float64)
+    assert torch.allclose(table[[0, 499, 999]], golden, rtol=1e-4, atol=0)
+
+
+def test_the_clean_end_is_exactly_1_and_the_table_before_it_is_untouched() -> None:
+    table = cosine_alphas_cumprod(50)
+    ended = with_clean_end(table)
+    assert ended.dtype == torch.float64
+    assert ended[-1] == 1
+    assert torch.equal(ended[:-1], table)
+
+
+@pytest.mark.parametrize("num_timesteps", [1, 0, -5])
+def test_a_schedule_of_fewer_than_two_timesteps_is_refused(num_timesteps: int) -> None:
+    with pytest.raises(SpecError, match="raise num_timesteps"):
+        cosine_alphas_cumprod(num_timesteps)

@@ -1,0 +1,53 @@
+"""Images and engines for the engine's tests."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+import torch
+
+from tss_ray.diffusion.timesteps import make_plan
+from tss_ray.engine.engine import Engine
+from tss_ray.engine.state import DenoisedImage, ImageRequest
+from tss_ray.models.base import SuperResolutionModel
+
+
+def _make_request(
+    key: str, height: int = 16, width: int = 16, num_steps: int = 3, eta: float = 0.0, seed: int = 0
+) -> ImageRequest:
+    rng = np.random.default_rng([*key.encode()])
+    lr = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return ImageRequest(key, lr, make_plan(50, num_steps, "tds"), eta, seed)
+
+
+@pytest.fixture
+def make_request() -> Callable[..., ImageRequest]:
+    """Return a function that makes an image of random pixels, which follow from its key, with a plan of 50 timesteps."""
+    return _make_request
+
+
+@pytest.fixture
+def make_engine(tiny_model: SuperResolutionModel) -> Callable[..., Engine]:
+    """Return a function that makes an engine over the tiny model (or another): tiles of 16 px, 4 px overlap."""
+
+    def make(max_batch: int = 4, model: SuperResolutionModel = tiny_model) -> Engine:
+        return Engine(model, torch.device("cpu"), max_batch, tile_px=16, overlap_px=4)
+
+    return make
+
+
+@pytest.fixture
+def run_all(make_engine: Callable[..., Engine]) -> Callable[..., dict[str, DenoisedImage]]:
+    """Return a function that runs requests, all submitted at once, and returns the results by key."""
+
+    def run(requests: list[ImageRequest], max_batch: int = 4) -> dict[str, DenoisedImage]:
+        engine, futures = make_engine(max_batch), []
+        for request in requests:
+            futures.append(Future())
+            engine.submit(request, futures[-1])
+        while not engine.idle:
+            engine.step()
+        return {r.image_key: f.result(timeout=0) for r, f in zip(requests, futures, strict=True)}
+
+    return run

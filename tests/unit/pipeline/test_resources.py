@@ -1,0 +1,103 @@
+"""Promises of the division of a cluster."""
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from tss_ray.errors import SpecError
+from tss_ray.pipeline.resources import ResourcePlan, plan_resources
+from tss_ray.spec import ComputeSpec
+
+
+def plan(num_cpus: float, num_gpus: float = 0, **compute: object) -> ResourcePlan:
+    return plan_resources(ComputeSpec.model_validate(compute), num_cpus, num_gpus)
+
+
+def test_one_cpu_holds_an_actor_and_who_feeds_it() -> None:
+    p = plan(1)
+    assert (p.actors, p.actor_gpus, p.threads_per_actor) == (1, 0, 1)
+    assert p.actor_cpus == 0.5
+    assert p.actor_cpus + p.prepare_cpus + p.commit_cpus <= 1
+
+
+def test_two_cpus_hold_one_actor_with_both_cores_as_threads() -> None:
+    p = plan(2)
+    assert (p.actors, p.actor_cpus, p.threads_per_actor) == (1, 1, 2)
+    assert p.prepare_cpus == pytest.approx(0.2)
+    assert p.commit_cpus == pytest.approx(0.1)
+
+
+def test_eight_gpus_get_an_actor_each_and_the_cpus_go_to_the_feeders() -> None:
+    p = plan(64, 8)
+    assert (p.actors, p.actor_gpus, p.actor_cpus, p.threads_per_actor) == (8, 1, 1, 8)
+    assert (p.prepare_cpus, p.commit_cpus) == (0.5, 0.25)
+
+
+def test_half_a_gpu_each_makes_twice_the_actors() -> None:
+    p = plan(64, 8, gpus_per_actor=0.5)
+    assert (p.actors, p.actor_gpus) == (16, 0.5)
+
+
+def test_actors_can_be_kept_off_the_gpus() -> None:
+    p = plan(16, 4, gpus_per_actor=0, actors=2)
+    assert (p.actors, p.actor_gpus, p.actor_cpus, p.threads_per_actor) == (2, 0, 4, 8)
+
+
+def test_threads_that_were_asked_for_are_given() -> None:
+    assert plan(16, threads_per_actor=3).threads_per_actor == 3
+
+
+COMPUTE = st.fixed_dictionaries(
+    {},
+    optional={"actors": st.integers(1, 1500), "gpus_per_actor": st.sampled_from([0, 0.1, 0.25, 0.3, 0.5, 1, 2])},
+)
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.integers(1, 512) | st.sampled_from([0.5, 1.5, 3.5]), st.integers(0, 64), COMPUTE)
+def test_no_more_is_given_than_there_is_and_feeders_always_have_room(
+    num_cpus: float, num_gpus: int, compute: dict[str, float]
+) -> None:
+    try:
+        p = plan(num_cpus, num_gpus, **compute)
+    except SpecError:
+        assume(False)
+    assert p.actors >= 1
+    assert p.threads_per_actor >= 1
+    assert min(p.actor_cpus, p.prepare_cpus, p.commit_cpus) > 0
+    assert p.actors * p.actor_gpus <= num_gpus
+    taken = p.actors * p.actor_cpus
+    assert taken <= num_cpus / 2 + 1e-9
+    assert p.prepare_cpus + p.commit_cpus <= num_cpus - taken
+
+
+@settings(deadline=None)
+@given(st.integers(1, 512), st.integers(0, 64))
+def test_every_cluster_is_divided_without_being_told_how(num_cpus: int, num_gpus: int) -> None:
+    p = plan(num_cpus, num_gpus)
+    assert p.actors == max(1, num_gpus)
+
+
+def test_more_gpus_per_actor_than_there_are_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"the cluster has 0 GPUs; lower compute\.gpus_per_actor or add GPUs"):
+        plan(8, 0, gpus_per_actor=1)
+
+
+def test_more_actors_than_gpus_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"9 actors of 1 GPUs: the cluster has 8 GPUs; lower compute\.actors"):
+        plan(64, 8, actors=9)
+
+
+@pytest.mark.parametrize(("num_cpus", "actors"), [(1, 1000), (0, 1)])
+def test_more_actors_than_the_cpus_can_be_divided_into_is_refused(num_cpus: int, actors: int) -> None:
+    with pytest.raises(SpecError, match=r"lower compute\.actors or add CPUs"):
+        plan(num_cpus, actors=actors)
+
+
+def test_arguments_for_ray_say_the_plan_and_prepare_never_fuses_with_the_actors() -> None:
+    for p in (plan(1), plan(64, 8)):
+        assert p.actor_args()["num_cpus"] == p.actor_cpus
+        assert p.actor_args()["num_gpus"] == p.actor_gpus
+        assert p.prepare_args()["num_cpus"] == p.prepare_cpus
+        assert p.commit_args()["num_cpus"] == p.commit_cpus
+        assert p.prepare_args() != p.actor_args()

@@ -1,0 +1,199 @@
+"""Promises of the job's spec."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from tss_ray.errors import SpecError
+from tss_ray.spec import JobSpec, load_spec
+
+SHA = "0" * 64
+PLACES = {"input": "in", "output": "out"}
+
+
+def build(**dotted: object) -> JobSpec:
+    return load_spec(None, PLACES | {key.replace("__", "."): value for key, value in dotted.items()})
+
+
+def leaves(model: BaseModel, prefix: str = "") -> set[str]:
+    found = set()
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        found |= leaves(value, f"{prefix}{name}.") if isinstance(value, BaseModel) else {prefix + name}
+    return found
+
+
+OTHER = {
+    "model": "another",
+    "seed": 1,
+    "tiles.tile_px": 96,
+    "tiles.overlap_px": 8,
+    "plan.family": "uniform",
+    "plan.a": 0.4,
+    "plan.n": 3.0,
+    "plan.eta": 0.5,
+    "budget.policy": "fixed",
+    "budget.num_steps": 8,
+    "budget.ladder": (0, 1, 2, 4, 7, 10, 16),
+    "budget.thresholds": (0.03, 0.1, 0.2, 0.33, 0.48, 0.62),
+    "encode.format": "webp",
+    "encode.quality": 90,
+    "encode.lossless": False,
+    "limits.max_input_px": 1_000_000,
+    "limits.max_input_bytes": 1_000_000,
+    "compute.dtype": "float32",
+}
+"""Another value for every setting that decides a pixel or a row's fate."""
+
+HARMLESS = {
+    "input": "elsewhere",
+    "output": "elsewhere",
+    "strict": True,
+    "store.s3_endpoint_url": "http://localhost:1",
+    "store.s3_region": "eu-west-1",
+    "store.s3_addressing": "path",
+    "store.max_attempts": 3,
+    "compute.actors": 3,
+    "compute.gpus_per_actor": 0.5,
+    "compute.threads_per_actor": 1,
+    "compute.max_batch": 4,
+    "compute.block_images": 8,
+    "compute.part_rows": 100,
+}
+"""Another value for every setting that decides none."""
+
+
+@pytest.mark.parametrize("name", sorted(OTHER))
+def test_the_hash_changes_with_what_decides_a_pixel_or_a_row(name: str) -> None:
+    assert load_spec(None, PLACES | {name: OTHER[name]}).spec_hash(SHA) != build().spec_hash(SHA)
+
+
+@pytest.mark.parametrize("name", sorted(HARMLESS))
+def test_the_hash_does_not_change_with_where_and_on_what_the_job_runs(name: str) -> None:
+    assert load_spec(None, PLACES | {name: HARMLESS[name]}).spec_hash(SHA) == build().spec_hash(SHA)
+
+
+def test_every_setting_is_known_to_the_two_tests_above() -> None:
+    assert leaves(build()) == OTHER.keys() | HARMLESS.keys() | {"scale"}  # scale has one value so far
+
+
+def test_the_hash_changes_with_the_weights() -> None:
+    assert build().spec_hash(SHA) != build().spec_hash("1" + SHA[1:])
+
+
+def test_the_hash_is_16_hex_digits_and_the_same_however_the_spec_was_written(tmp_path: Path) -> None:
+    written = tmp_path / "job.yaml"
+    written.write_text("plan: {n: 2}\nseed: 0\noutput: out\ninput: in\n", encoding="utf-8")
+    ours = load_spec(written, {}).spec_hash(SHA)
+    assert len(ours) == 16
+    assert int(ours, 16) >= 0
+    assert ours == build().spec_hash(SHA)
+
+
+def test_flags_win_over_the_file_and_leave_its_other_settings(tmp_path: Path) -> None:
+    written = tmp_path / "job.yaml"
+    written.write_text("input: in\noutput: out\nplan: {family: uniform, n: 3}\nseed: 5\n", encoding="utf-8")
+    spec = load_spec(written, {"plan.n": 4, "budget.policy": "fixed", "output": "there"})
+    assert (spec.plan.family, spec.plan.n, spec.seed) == ("uniform", 4, 5)
+    assert (spec.budget.policy, spec.output) == ("fixed", "there")
+
+
+def test_a_spec_is_frozen_down_to_its_groups() -> None:
+    spec = build()
+    with pytest.raises(ValidationError):
+        spec.seed = 1  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        spec.plan.n = 1  # type: ignore[misc]
+
+
+def test_a_spec_is_the_same_after_json() -> None:
+    spec = build(plan__n=3, compute__actors=2)
+    assert JobSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("input", ""),
+        ("scale", 2),
+        ("seed", -1),
+        ("seed", 2**63),
+        ("tiles.tile_px", 8),
+        ("tiles.tile_px", 20),
+        ("tiles.tile_px", 520),
+        ("tiles.overlap_px", -1),
+        ("tiles.overlap_px", 33),
+        ("plan.family", "cubic"),
+        ("plan.a", 0),
+        ("plan.a", 1),
+        ("plan.n", 0.9),
+        ("plan.n", float("nan")),
+        ("plan.eta", 1.1),
+        ("budget.num_steps", -1),
+        ("budget.ladder", ()),
+        ("budget.ladder", (0, 2, 1, 4, 7, 10, 15)),
+        ("budget.ladder", (0, 1, 1, 4, 7, 10, 15)),
+        ("budget.ladder", (-1, 1, 2, 4, 7, 10, 15)),
+        ("budget.ladder", (0, 1)),
+        ("budget.thresholds", (0.1,)),
+        ("budget.thresholds", (0.5, 0.1, 0.2, 0.33, 0.48, 0.62)),
+        ("budget.thresholds", (0.02, 0.1, 0.2, 0.33, 0.48, 1.2)),
+        ("encode.format", "gif"),
+        ("encode.quality", 0),
+        ("limits.max_input_px", 0),
+        ("store.max_attempts", 0),
+        ("compute.actors", 0),
+        ("compute.dtype", "float16"),
+        ("compute.part_rows", 0),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused_by_name_with_the_remedy(setting: str, value: object) -> None:
+    with pytest.raises(SpecError, match="correct it") as raised:
+        load_spec(None, PLACES | {setting: value})
+    assert setting.partition(".")[0] in str(raised.value)
+
+
+def test_bounds_belong_to_what_is_allowed() -> None:
+    assert build(tiles__tile_px=64, tiles__overlap_px=32).tiles.overlap_px == 32
+    assert build(seed=2**63 - 1, plan__eta=1, plan__n=1, budget__num_steps=0).plan.eta == 1
+
+
+@pytest.mark.parametrize("key", ["plam", "plan.m", "budget.rungs", "s3_region"])
+def test_an_unknown_setting_is_refused_by_name(key: str) -> None:
+    with pytest.raises(SpecError, match=rf"{key}: no such setting; remove it or correct its spelling"):
+        load_spec(None, PLACES | {key: 1})
+
+
+def test_every_fault_is_told_at_once_a_line_each() -> None:
+    with pytest.raises(SpecError) as raised:
+        load_spec(None, {"input": "in", "plan.n": 0, "colour": True})
+    lines = str(raised.value).splitlines()
+    assert sorted(line.partition(":")[0] for line in lines) == ["colour", "output", "plan.n"]
+    assert all("; " in line for line in lines)
+
+
+def test_a_group_that_is_a_value_is_refused(tmp_path: Path) -> None:
+    written = tmp_path / "job.yaml"
+    written.write_text("plan: 3\n", encoding="utf-8")
+    with pytest.raises(SpecError, match="plan is not a group of settings; remove it"):
+        load_spec(written, PLACES | {"plan.n": 2})
+
+
+@pytest.mark.parametrize("text", [b"input: [", b"- a\n- b\n", b"\xff\xfe\x00", b"just words"])
+def test_a_file_that_holds_no_settings_is_refused(tmp_path: Path, text: bytes) -> None:
+    written = tmp_path / "job.yaml"
+    written.write_bytes(text)
+    with pytest.raises(SpecError, match=r"; (correct the file or its name|see jobs)"):
+        load_spec(written, {})
+
+
+def test_a_file_that_does_not_exist_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"cannot read the spec .*none\.yaml"):
+        load_spec(tmp_path / "none.yaml", {})
+
+
+def test_an_empty_file_is_no_settings(tmp_path: Path) -> None:
+    written = tmp_path / "job.yaml"
+    written.write_text("# nothing\n", encoding="utf-8")
+    assert load_spec(written, PLACES) == build()
