@@ -12,6 +12,7 @@ from tss_ray.engine.batcher import Batcher
 from tss_ray.engine.runner import Runner
 from tss_ray.engine.state import DenoisedImage, ImageRequest, ImageState, TileState
 from tss_ray.errors import SpecError
+from tss_ray.imaging.planes import to_planes
 from tss_ray.imaging.tiles import pad_to_tile, tile_grid
 from tss_ray.models.base import SuperResolutionModel
 
@@ -48,7 +49,7 @@ class Engine:
         """Queue an image's tiles; `future` gets the result. An empty plan is answered at once."""
         height, width = request.lr.shape[:2]
         grid = tile_grid(height, width, self._tile_px, self._overlap_px)
-        padded = torch.from_numpy(pad_to_tile(request.lr, self._tile_px)).permute(2, 0, 1).float() / 127.5 - 1
+        padded = to_planes(pad_to_tile(request.lr, self._tile_px)) * 2 - 1
         coefficients = ddim_coefficients(
             self._model.alphas_cumprod, request.plan, request.eta, self._model.card.prediction_type
         ).float()

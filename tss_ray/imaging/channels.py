@@ -1,10 +1,10 @@
 """From the channels that a file has to the three that a model wants, and back."""
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tss_ray.imaging.alpha import enlarge_alpha, premultiply, unpremultiply
+from tss_ray.imaging.planes import to_pixels, to_planes
 
 Pixels = NDArray[np.uint8]
 
@@ -14,7 +14,7 @@ def to_model_rgb(pixels: Pixels) -> Pixels:
     channels = pixels.shape[2]
     colour = pixels[..., : channels - 1] if channels in (2, 4) else pixels
     if channels in (2, 4):
-        colour = _quantised(premultiply(_planes(colour), _planes(pixels[..., -1:])))
+        colour = to_pixels(premultiply(to_planes(colour), to_planes(pixels[..., -1:])))
     return np.ascontiguousarray(np.broadcast_to(colour, (*pixels.shape[:2], 3)))
 
 
@@ -25,14 +25,5 @@ def from_model_rgb(sr: Pixels, pixels: Pixels, scale: int) -> Pixels:
     if channels in (1, 3):
         return colour
     alpha = enlarge_alpha(pixels[..., -1], scale)[..., None]
-    straight = _quantised(unpremultiply(_planes(colour), _planes(alpha)))
+    straight = to_pixels(unpremultiply(to_planes(colour), to_planes(alpha)))
     return np.concatenate([straight, alpha], axis=2)
-
-
-def _planes(pixels: Pixels) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).float() / 255
-
-
-def _quantised(planes: torch.Tensor) -> Pixels:
-    pixels: Pixels = (planes * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    return pixels

@@ -20,6 +20,7 @@ from tss_ray.budget.policy import choose_steps, top_rung
 from tss_ray.diffusion.texture import luma, noise_sigma, texture_map, texture_score
 from tss_ray.errors import AccessRefusedError, ImageError, ObjectNotFoundError, StorageError
 from tss_ray.imaging.decode import DecodedImage, decode
+from tss_ray.imaging.planes import to_planes
 from tss_ray.pipeline.rows import PreparedImage, prepared_table
 from tss_ray.records import ManifestRow
 from tss_ray.spec import JobSpec
@@ -92,7 +93,7 @@ class Prepare:
 
 def probe(pixels: NDArray[np.uint8]) -> tuple[float, float]:
     """Return (texture_score, noise_sigma) of (h,w,c) uint8; alpha is not looked at."""
-    colour = torch.from_numpy(pixels[..., : 3 if pixels.shape[2] >= 3 else 1]).permute(2, 0, 1)[None].float() / 255
+    colour = to_planes(pixels[..., : 3 if pixels.shape[2] >= 3 else 1])[None]
     y = luma(colour.expand(1, 3, *colour.shape[2:]))
     sigma = noise_sigma(y)
     return texture_score(texture_map(y, sigma)), sigma

@@ -26,6 +26,7 @@ from tss_ray.engine.thread import EngineThread
 from tss_ray.errors import EncodeError, StorageError
 from tss_ray.imaging.channels import from_model_rgb, to_model_rgb
 from tss_ray.imaging.encode import encode
+from tss_ray.imaging.planes import to_planes
 from tss_ray.models.registry import load_model
 from tss_ray.pipeline.monitor import StopSignal, Tally
 from tss_ray.pipeline.rows import PreparedImage, prepared_images
@@ -115,7 +116,7 @@ class Upscaler:
         """Compose, encode, upload. The object is there before its row is: the row proves it."""
         began = time.perf_counter()
         sr = compose(denoised, self._spec.scale)
-        consistency = lr_consistency_psnr(_unit(sr), _unit(denoised.request.lr), self._spec.scale)
+        consistency = lr_consistency_psnr(to_planes(sr), to_planes(denoised.request.lr), self._spec.scale)
         pixels = from_model_rgb(sr, source, self._spec.scale)
         options = self._spec.encode
         encoded = encode(
@@ -142,8 +143,3 @@ class Upscaler:
             encode_s=composed - began,
             upload_s=time.perf_counter() - composed,
         )
-
-
-def _unit(pixels: NDArray[np.uint8]) -> torch.Tensor:
-    """Turn (h,w,3) uint8 into (3,h,w) float32 in [0,1]."""
-    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
