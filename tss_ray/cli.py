@@ -65,7 +65,7 @@ def upscale(
         result = run_job(job, watcher)
     out = Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
     out.print(closing_table(result))
-    if result.stopped:
+    if result.stopped and not result.complete:
         Console(stderr=True).print("stopped before the end; run the same command again to go on")
         raise typer.Exit(_STOPPED_EXIT)
     if not result.complete:

@@ -81,7 +81,7 @@ class EncodeSpec(_Frozen):
 class LimitSpec(_Frozen):
     """What is refused as a row instead of being tried."""
 
-    max_input_px: int = Field(16_777_216, ge=64, description="width · height of an input: the decompression-bomb guard")
+    max_input_px: int = Field(4_194_304, ge=64, description="width · height of an input: the decompression-bomb guard")
     max_input_bytes: int = Field(268_435_456, ge=1, description="size of an input object")
 
 
@@ -107,7 +107,7 @@ class ComputeSpec(_Frozen):
         "auto", description="auto: bfloat16 where the device is fast at it"
     )
     block_images: int = Field(32, ge=1, le=1024, description="images per Ray block: the unit of retry")
-    part_rows: int = Field(512, ge=1, le=100_000, description="rows per Parquet part: the unit of commit")
+    part_rows: int = Field(256, ge=1, le=100_000, description="rows per Parquet part: the unit of commit")
 
 
 class JobSpec(_Frozen):
@@ -128,7 +128,7 @@ class JobSpec(_Frozen):
     compute: ComputeSpec = ComputeSpec()
 
     def spec_hash(self, model_sha256: str) -> str:
-        """Return 16 hex digits over what decides a pixel or a row's fate, the weights included."""
+        """Return 16 hex digits over what decides a pixel or a row's fate; of the model its weights, not its name."""
         decides = self.model_dump(mode="json", include=set(_DECIDES)) | {
             "dtype": self.compute.dtype,
             "model_sha256": model_sha256,
@@ -136,7 +136,7 @@ class JobSpec(_Frozen):
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 
-_DECIDES = ("model", "scale", "seed", "tiles", "plan", "budget", "encode", "limits")
+_DECIDES = ("scale", "seed", "tiles", "plan", "budget", "encode", "limits")
 
 
 def load_spec(path: Path | None, overrides: dict[str, Any]) -> JobSpec:

@@ -89,8 +89,8 @@ def test_the_manifest_on_s3_is_read_by_duckdb_and_ray(
         region="us-east-1",
     )
     assert ray.data.read_parquet(f"{target}/out/manifest", filesystem=filesystem).count() == 5
-    table = pq.read_table(f"{target}/out/manifest", filesystem=filesystem)  # noqa: F841 - duckdb finds it by name
-    assert duckdb.sql("select count(*) from table where status = 'done'").fetchall() == [(5,)]
+    manifest = pq.read_table(f"{target}/out/manifest", filesystem=filesystem)  # noqa: F841 - duckdb finds it by name
+    assert duckdb.sql("select count(*) from manifest where status = 'done'").fetchall() == [(5,)]
 
 
 def job_spec(source: str, target: str, server: S3Server, model: Path) -> JobSpec:

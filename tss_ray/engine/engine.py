@@ -49,7 +49,7 @@ class Engine:
         """Queue an image's tiles; `future` gets the result. An empty plan is answered at once."""
         height, width = request.lr.shape[:2]
         grid = tile_grid(height, width, self._tile_px, self._overlap_px)
-        padded = to_planes(pad_to_tile(request.lr, self._tile_px)) * 2 - 1
+        padded = pad_to_tile(request.lr, self._tile_px)
         coefficients = ddim_coefficients(
             self._model.alphas_cumprod, request.plan, request.eta, self._model.card.prediction_type
         ).float()
@@ -93,7 +93,7 @@ class Engine:
 
     def _load(self, slot: int, tile: TileState) -> None:
         image, px = tile.image, self._tile_px
-        lr = image.padded[:, tile.top : tile.top + px, tile.left : tile.left + px]
+        lr = to_planes(image.padded[tile.top : tile.top + px, tile.left : tile.left + px]) * 2 - 1
         self._runner.load(slot, self._noise(tile, draw=0), lr)
 
     def _noise(self, tile: TileState, draw: int) -> Tensor:

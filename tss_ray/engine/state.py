@@ -51,8 +51,8 @@ class ImageState:
 
     request: ImageRequest
     grid: TileGrid
-    padded: Tensor
-    """(3,H,W) float32 in [-1,1], at least one tile large."""
+    padded: NDArray[np.uint8]
+    """(H,W,3), at least one tile large; a tile becomes float only when it is loaded."""
     coefficients: Tensor
     """(num_steps, 5) float32; see `diffusion.sampler`."""
     future: "Future[DenoisedImage]"

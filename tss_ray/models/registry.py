@@ -27,6 +27,14 @@ def model_folder(name: str) -> Path:
     raise ModelError(f"no model {name!r}: embedded are {', '.join(EMBEDDED)}; name one, or give a model folder")
 
 
+def check_model(name: str) -> ModelCard:
+    """Return the card of a model whose weights are what it says, without loading them. Raises ModelError otherwise."""
+    folder = model_folder(name)
+    card = read_card(folder)
+    _verified_bytes(folder, card)
+    return card
+
+
 def load_model(name: str, device: torch.device, dtype: torch.dtype) -> SuperResolutionModel:
     """Load a model onto a device, its weights checked against the card's sha256.
 
@@ -39,11 +47,7 @@ def load_model(name: str, device: torch.device, dtype: torch.dtype) -> SuperReso
     data = _verified_bytes(folder, card)
     try:
         return ResidualUNet(card, load(data), device, dtype)
-    except (
-        RuntimeError,
-        ValueError,
-        SafetensorError,
-    ) as error:  # ValueError: diffusers, of a shape that cannot be built
+    except (RuntimeError, ValueError, SafetensorError) as error:  # ValueError: a shape that diffusers cannot build
         raise ModelError(f"the weights in {folder} do not fit its card: {error}; fetch the model again") from error
 
 

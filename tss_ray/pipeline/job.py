@@ -14,8 +14,7 @@ from typing import Any
 
 import ray
 
-from tss_ray.models.card import read_card
-from tss_ray.models.registry import model_folder
+from tss_ray.models.registry import EMBEDDED, check_model
 from tss_ray.pipeline.commit import Totals
 from tss_ray.pipeline.graph import run_graph
 from tss_ray.pipeline.monitor import Tally, start_monitor
@@ -27,6 +26,7 @@ from tss_ray.storage.layout import SPEC_KEY
 from tss_ray.storage.ledger import read_done
 from tss_ray.storage.overlap import check_output_outside_input
 from tss_ray.storage.stores import Store, open_store
+from tss_ray.storage.uris import absolute_uri
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,7 @@ def run_job(spec: JobSpec, watcher: Watcher | None = None) -> JobResult:
     """
     watcher = watcher or Watcher()
     began = time.monotonic()
+    spec = _absolute(spec)
     output, spec_hash = _preflight(spec)
     done = read_done(output, spec_hash)
     key_list = write_key_list(
@@ -87,10 +88,16 @@ def run_job(spec: JobSpec, watcher: Watcher | None = None) -> JobResult:
     return JobResult(totals, key_list.num_listed, num_before, stopped, time.monotonic() - began, spec.output)
 
 
+def _absolute(spec: JobSpec) -> JobSpec:
+    """Resolve local paths here: workers have working folders of their own."""
+    model = spec.model if spec.model in EMBEDDED else absolute_uri(spec.model)
+    return spec.model_copy(update={"output": absolute_uri(spec.output), "model": model})
+
+
 def _preflight(spec: JobSpec) -> tuple[Store, str]:
     """Return the output store and the spec's hash, or raise what would have stopped the job later."""
     check_output_outside_input(spec.input, spec.output)
-    card = read_card(model_folder(spec.model))
+    card = check_model(spec.model)
     output = open_store(spec.output, spec.store)
     output.check_writable()
     return output, spec.spec_hash(card.sha256)

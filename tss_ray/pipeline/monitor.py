@@ -1,10 +1,12 @@
 """One tiny actor that everybody can reach: counts for the display, and the word to stop."""
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class StopSignal:
         return self._stopping.is_set()
 
     def _watch(self) -> None:
-        while not self._stopping.wait(1.0):
-            if ray.get(self._monitor.stopping.remote()):
-                self._stopping.set()
+        with suppress(RayError):  # the run is over and the monitor with it
+            while not self._stopping.wait(1.0):
+                if ray.get(self._monitor.stopping.remote()):
+                    self._stopping.set()

@@ -72,6 +72,12 @@ def parse_uri(uri: str) -> Location:
     raise SpecError(f"{uri}: {scheme}:// is not served; copy the data to S3 or to a mounted folder")
 
 
+def absolute_uri(uri: str) -> str:
+    """Return the URI as any process on this machine understands it, whatever folder it works in."""
+    where = parse_uri(uri)
+    return os.path.abspath(where.path) if where.scheme == "file" else uri
+
+
 def join_uri(root: str, key: str) -> str:
     """Return the URI of a key under a root folder or prefix."""
     return f"{parse_uri(root)}".removesuffix("/") + "/" + key
