@@ -23,7 +23,7 @@ def _make_request(
 
 @pytest.fixture
 def make_request() -> Callable[..., ImageRequest]:
-    """Return a function that makes an image of random pixels, which follow from its key, with a plan of 50 timesteps."""
+    """Return a function that makes an image: random pixels that follow from its key, a plan of 50 timesteps."""
     return _make_request
 
 

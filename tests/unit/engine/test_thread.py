@@ -136,8 +136,16 @@ def test_a_cancelled_image_costs_no_forward(
 def test_leaving_the_block_closes_it_even_after_a_fault_of_the_caller(
     make_engine: MakeEngine, make_request: MakeRequest
 ) -> None:
-    with pytest.raises(KeyError), EngineThread(make_engine()) as engine:
-        future = engine.submit(make_request("a"))
-        raise KeyError
+    engine = EngineThread(make_engine())
+    future: Future[DenoisedImage] = Future()
+
+    def work() -> None:
+        nonlocal future
+        with engine:
+            future = engine.submit(make_request("a"))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        work()
     assert future.done()
     assert engine.occupancy == 1 / 4

@@ -1,0 +1,58 @@
+"""The contract on errors: what is raised on purpose is a TssRayError, so that the command line ends with its remedy."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import tss_ray
+from tss_ray import errors
+
+assert tss_ray.__file__ is not None
+PACKAGE = Path(tss_ray.__file__).parent
+
+NOT_OURS = {
+    ("cli.py", "Exit"): "typer's way to end with an exit code",
+    ("imaging/decode.py", "ValueError"): "raised and caught in one function, to be told as a DecodeError",
+    ("pipeline/job.py", "KeyboardInterrupt"): "the second Ctrl-C",
+    ("spec.py", "ValueError"): "what a pydantic validator raises; load_spec turns it into a SpecError",
+    ("storage/s3.py", "Exception"): "what came through is passed on as it was",
+    ("storage/s3.py", "AssertionError"): "a line that cannot be reached",
+    ("training/recipe.py", "ValueError"): "what a pydantic validator raises; load_recipe turns it into a TrainingError",
+}
+"""Everything else that a raise statement may name, by file, and why."""
+
+
+def raised(path: Path) -> Iterator[tuple[int, str | None]]:
+    """Yield (line, class) of every raise statement of a file; helpers that return an error stand for their class.
+
+    None is what this reading cannot settle.
+    """
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    helpers = {
+        node.name: ast.unparse(node.returns)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.returns is not None
+    }
+    variables = {
+        node.target.id: ast.unparse(node.annotation).removesuffix(" | None")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            thing = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+            name = ast.unparse(thing).rpartition(".")[2]
+            name = helpers.get(name, variables.get(name, name))
+            yield node.lineno, name if name[:1].isupper() else None
+
+
+def test_every_error_raised_on_purpose_is_one_of_ours() -> None:
+    seen = set()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        file = path.relative_to(PACKAGE).as_posix()
+        for line, name in raised(path):
+            assert name is not None, f"{file}:{line} raises what cannot be read off; annotate it"
+            if name not in errors.__all__:
+                assert (file, name) in NOT_OURS, f"{file}:{line} raises {name}"
+                seen.add((file, name))
+    assert seen == NOT_OURS.keys()  # no excuse outlives its reason
