@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import ray
 from photos import photo_bytes
 
 pytestmark = pytest.mark.ray
@@ -79,14 +80,25 @@ def test_a_pipe_gets_the_closing_table_and_standard_error_stays_quiet(
     assert "1 inputs were quarantined" in err
 
 
+def test_a_running_cluster_is_used_and_left_running(
+    cluster: None, photos: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("upscale", "in", "out", "--model", tiny_model, *TINY)
+    assert code == 0, err
+    assert len(list((tmp_path / "out" / "images").iterdir())) == 4
+    assert ray.cluster_resources()["CPU"] == 4
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_keeps_what_is_done_and_goes_on_later(
     tmp_path: Path, tiny_model: Path, number: signal.Signals
 ) -> None:
     photos, output = tmp_path / "in", tmp_path / "out"
     photos.mkdir()
-    for i in range(60):
-        (photos / f"{i:03d}.png").write_bytes(photo_bytes(i, 100, 100))
+    for i in range(48):
+        (photos / f"{i:03d}.png").write_bytes(photo_bytes(i, 64, 64))
     call = ["upscale", photos, output, "--model", tiny_model, "--steps", 40, *TINY]
     call += ["--set", "compute.block_images=4", "--set", "compute.part_rows=4"]
     process = tss_ray(*call)
@@ -99,9 +111,9 @@ def test_a_stopped_run_keeps_what_is_done_and_goes_on_later(
     assert process.returncode == 130, err
     assert time.monotonic() - asked < 30
     rows = pq.read_table(output / "manifest", columns=["image_key", "status"]).to_pylist()
-    assert 0 < len(rows) < 60, "the run was stopped too early or too late to show anything"
+    assert 0 < len(rows) < 48, "the run was stopped too early or too late to show anything"
     assert {f"{Path(r['image_key']).stem}.png" for r in rows} == {p.name for p in (output / "images").iterdir()}
     code, _, err = run(*call)
     assert code == 0, err
     keys = pq.read_table(output / "manifest", columns=["image_key"])["image_key"].to_pylist()
-    assert sorted(keys) == [f"{i:03d}.png" for i in range(60)]
+    assert sorted(keys) == [f"{i:03d}.png" for i in range(48)]
