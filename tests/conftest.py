@@ -1,40 +1,16 @@
-"""What tests of every room share: a tiny checkpoint and a folder of real photographs."""
+"""What tests of several rooms share: a tiny checkpoint and a folder of real photographs."""
 
-import hashlib
 from pathlib import Path
 
 import pytest
-import torch
 from photos import photo_bytes
-from safetensors.torch import save
-
-from tss_ray.models.card import CARD_FILE, WEIGHTS_FILE, ModelCard, UNetShape
-from tss_ray.models.residual_unet import build_unet
+from tiny import write_tiny_model
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder whose untrained network is small enough to run hundreds of images in seconds."""
-    folder = tmp_path_factory.mktemp("tiny-model")
-    shape = UNetShape(block_out_channels=(8, 8), layers_per_block=1, norm_num_groups=4)
-    torch.manual_seed(0)
-    network = build_unet(4, shape.block_out_channels, shape.layers_per_block, shape.norm_num_groups)
-    weights = save({name: value.contiguous() for name, value in network.state_dict().items()})
-    card = ModelCard(
-        model_id="tiny",
-        family="residual_unet",
-        scale=4,
-        num_timesteps=50,
-        schedule="cosine",
-        prediction_type="v",
-        residual_scale=0.1,
-        unet=shape,
-        licence="Apache-2.0",
-        sha256=hashlib.sha256(weights).hexdigest(),
-    )
-    (folder / WEIGHTS_FILE).write_bytes(weights)
-    (folder / CARD_FILE).write_text(card.model_dump_json())
-    return folder
+    return write_tiny_model(tmp_path_factory.mktemp("tiny-model"))
 
 
 @pytest.fixture(scope="session")

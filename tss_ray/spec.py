@@ -95,7 +95,7 @@ class StoreSpec(_Frozen):
 
 
 class ComputeSpec(_Frozen):
-    """What the job runs on; nothing here but dtype changes a pixel."""
+    """What the job runs on. dtype changes pixels; max_batch, threads and the device may change last bits."""
 
     actors: int | None = Field(
         None, ge=1, description="super-resolution actors; None: one per GPU, or one on a CPU machine"
@@ -108,6 +108,13 @@ class ComputeSpec(_Frozen):
     )
     block_images: int = Field(32, ge=1, le=1024, description="images per Ray block: the unit of retry")
     part_rows: int = Field(256, ge=1, le=100_000, description="rows per Parquet part: the unit of commit")
+
+    @model_validator(mode="after")
+    def _gpus_are_a_share_or_whole(self) -> Self:
+        gpus = self.gpus_per_actor
+        if gpus is not None and gpus > 1 and not gpus.is_integer():
+            raise ValueError(f"gpus_per_actor={gpus:g}: need a share of one GPU or a whole number; round it")
+        return self
 
 
 class JobSpec(_Frozen):

@@ -19,14 +19,14 @@ def cluster() -> Iterator[None]:
 
 
 @pytest.fixture
-def upscale(cluster: None, tiny_model: Path) -> Callable[..., JobResult]:
+def upscale(cluster: None, tiny_model_folder: Path) -> Callable[..., JobResult]:
     """Run a job on the tiny model with small tiles; settings are dotted, like `{"plan.n": 3}`."""
 
     def run(source: object, output: object, **settings: object) -> JobResult:
         base = {
             "input": str(source),
             "output": str(output),
-            "model": str(tiny_model),
+            "model": str(tiny_model_folder),
             "tiles.tile_px": 16,
             "tiles.overlap_px": 4,
             "budget.ladder": [0, 1, 2, 4],

@@ -68,10 +68,10 @@ def test_a_wrong_call_ends_at_once_with_2_and_a_remedy(
 
 
 def test_a_pipe_gets_the_closing_table_and_standard_error_stays_quiet(
-    photos: Path, tmp_path: Path, tiny_model: Path
+    photos: Path, tmp_path: Path, tiny_model_folder: Path
 ) -> None:
     (photos / "rotten.png").write_bytes(b"rotten")
-    code, out, err = run("upscale", photos, tmp_path / "out", "--model", tiny_model, *TINY, "--strict")
+    code, out, err = run("upscale", photos, tmp_path / "out", "--model", tiny_model_folder, *TINY, "--strict")
     assert code == 3, err
     assert "4 upscaled" in out
     assert str(tmp_path / "out" / "manifest") in out.replace("\n", "")
@@ -81,11 +81,11 @@ def test_a_pipe_gets_the_closing_table_and_standard_error_stays_quiet(
 
 
 def test_a_running_cluster_is_used_and_left_running(
-    cluster: None, photos: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: None, photos: Path, tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
     monkeypatch.chdir(tmp_path)
-    code, _, err = run("upscale", "in", "out", "--model", tiny_model, *TINY)
+    code, _, err = run("upscale", "in", "out", "--model", tiny_model_folder, *TINY)
     assert code == 0, err
     assert len(list((tmp_path / "out" / "images").iterdir())) == 4
     assert ray.cluster_resources()["CPU"] == 4
@@ -93,13 +93,13 @@ def test_a_running_cluster_is_used_and_left_running(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_keeps_what_is_done_and_goes_on_later(
-    tmp_path: Path, tiny_model: Path, number: signal.Signals
+    tmp_path: Path, tiny_model_folder: Path, number: signal.Signals
 ) -> None:
     photos, output = tmp_path / "in", tmp_path / "out"
     photos.mkdir()
     for i in range(48):
         (photos / f"{i:03d}.png").write_bytes(photo_bytes(i, 64, 64))
-    call = ["upscale", photos, output, "--model", tiny_model, "--steps", 40, *TINY]
+    call = ["upscale", photos, output, "--model", tiny_model_folder, "--steps", 40, *TINY]
     call += ["--set", "compute.block_images=4", "--set", "compute.part_rows=4"]
     process = tss_ray(*call)
     deadline = time.monotonic() + 120

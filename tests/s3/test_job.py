@@ -44,13 +44,13 @@ def data_set() -> dict[str, bytes]:
 
 
 def test_a_bucket_is_upscaled_into_another(
-    cluster: None, s3_server: S3Server, make_bucket: Callable[[], str], tiny_model: Path
+    cluster: None, s3_server: S3Server, make_bucket: Callable[[], str], tiny_model_folder: Path
 ) -> None:
     source, target, admin, files = make_bucket(), make_bucket(), s3_server.admin(), data_set()
     for key, data in files.items():
         admin.put_object(Bucket=source, Key=f"in/{key}", Body=data)
     admin.put_object(Bucket=source, Key="in-other/not-ours.png", Body=b"")
-    spec = job_spec(f"s3://{source}/in", f"s3://{target}/out", s3_server, tiny_model)
+    spec = job_spec(f"s3://{source}/in", f"s3://{target}/out", s3_server, tiny_model_folder)
 
     result = run_job(spec)
 
@@ -74,12 +74,12 @@ def test_a_bucket_is_upscaled_into_another(
 
 
 def test_the_manifest_on_s3_is_read_by_duckdb_and_ray(
-    cluster: None, s3_server: S3Server, make_bucket: Callable[[], str], tiny_model: Path, tmp_path: Path
+    cluster: None, s3_server: S3Server, make_bucket: Callable[[], str], tiny_model_folder: Path, tmp_path: Path
 ) -> None:
     target = make_bucket()
     for i in range(5):
         (tmp_path / f"{i}.png").write_bytes(photo_bytes(i, 12, 12))
-    run_job(job_spec(str(tmp_path), f"s3://{target}/out", s3_server, tiny_model))
+    run_job(job_spec(str(tmp_path), f"s3://{target}/out", s3_server, tiny_model_folder))
     from pyarrow.fs import S3FileSystem
 
     filesystem = S3FileSystem(

@@ -1,53 +1,24 @@
-"""A model small enough for a unit test, with random weights: what it paints means nothing, that it repeats does."""
+"""The tiny model, as unit tests take it."""
 
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from tiny import write_tiny_model
 
 from tss_ray.models.base import SuperResolutionModel
-from tss_ray.models.card import CARD_FILE, WEIGHTS_FILE
 from tss_ray.models.registry import load_model
-from tss_ray.models.residual_unet import build_unet
-
-TINY_UNET = {"block_out_channels": [8, 8], "layers_per_block": 1, "norm_num_groups": 4}
-
-
-def _write_model(folder: Path, **changes: object) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = build_unet(4, (8, 8), 1, 4)
-    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, folder / WEIGHTS_FILE)
-    card: dict[str, object] = {
-        "model_id": "tiny",
-        "family": "residual_unet",
-        "scale": 4,
-        "num_timesteps": 50,
-        "schedule": "cosine",
-        "prediction_type": "v",
-        "residual_scale": 0.1,
-        "unet": TINY_UNET,
-        "licence": "Apache-2.0",
-        "sha256": hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest(),
-    }
-    card = {key: value for key, value in (card | changes).items() if value is not None}
-    (folder / CARD_FILE).write_text(json.dumps(card), encoding="utf-8")
-    return folder
 
 
 @pytest.fixture
 def write_model(tmp_path: Path) -> Callable[..., Path]:
     """Return a function that writes a tiny model folder; keywords change its card, None takes a field away."""
-    return lambda **changes: _write_model(tmp_path / "tiny", **changes)
+    return lambda **changes: write_tiny_model(tmp_path / "tiny", **changes)
 
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> SuperResolutionModel:
     """A tiny model of 50 timesteps, loaded."""
-    folder = _write_model(tmp_path_factory.mktemp("model"))
+    folder = write_tiny_model(tmp_path_factory.mktemp("model"))
     return load_model(str(folder), torch.device("cpu"), torch.float32)

@@ -11,7 +11,6 @@ from tss_ray.diffusion.sampler import NUM_COEFFICIENTS, ddim_coefficients
 from tss_ray.engine.batcher import Batcher
 from tss_ray.engine.runner import Runner
 from tss_ray.engine.state import DenoisedImage, ImageRequest, ImageState, TileState
-from tss_ray.errors import SpecError
 from tss_ray.imaging.planes import to_planes
 from tss_ray.imaging.tiles import pad_to_tile, tile_grid
 from tss_ray.models.base import SuperResolutionModel
@@ -24,11 +23,7 @@ class Engine:
         self, model: SuperResolutionModel, device: torch.device, max_batch: int, tile_px: int, overlap_px: int
     ) -> None:
         """Raise SpecError if the model cannot take tiles of `tile_px`."""
-        multiple = model.card.unet.size_multiple
-        if tile_px % multiple:
-            raise SpecError(
-                f"tile_px={tile_px}: {model.card.model_id} needs a multiple of {multiple}; correct tiles.tile_px"
-            )
+        model.card.check_tile(tile_px)
         self._model = model
         self._tile_px, self._overlap_px, self._max_batch = tile_px, overlap_px, max_batch
         self._latent_shape = model.latent_shape(tile_px)

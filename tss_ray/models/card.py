@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tss_ray.diffusion.prediction import PredictionType
-from tss_ray.errors import ModelError
+from tss_ray.errors import ModelError, SpecError
 
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -42,6 +42,12 @@ class ModelCard(BaseModel):
     unet: UNetShape
     licence: str
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+    def check_tile(self, tile_px: int) -> None:
+        """Raise SpecError if the network cannot take tiles of `tile_px`."""
+        multiple = self.unet.size_multiple
+        if tile_px % multiple:
+            raise SpecError(f"tile_px={tile_px}: {self.model_id} needs a multiple of {multiple}; correct tiles.tile_px")
 
 
 def read_card(folder: Path) -> ModelCard:

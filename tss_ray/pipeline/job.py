@@ -14,6 +14,9 @@ from typing import Any
 
 import ray
 
+from tss_ray.budget.policy import top_rung
+from tss_ray.errors import SpecError
+from tss_ray.models.card import ModelCard
 from tss_ray.models.registry import EMBEDDED, check_model
 from tss_ray.pipeline.commit import Totals
 from tss_ray.pipeline.graph import run_graph
@@ -98,9 +101,20 @@ def _preflight(spec: JobSpec) -> tuple[Store, str]:
     """Return the output store and the spec's hash, or raise what would have stopped the job later."""
     check_output_outside_input(spec.input, spec.output)
     card = check_model(spec.model)
+    _check_model_fits(spec, card)
     output = open_store(spec.output, spec.store)
     output.check_writable()
     return output, spec.spec_hash(card.sha256)
+
+
+def _check_model_fits(spec: JobSpec, card: ModelCard) -> None:
+    if card.scale != spec.scale:
+        raise SpecError(f"{card.model_id} enlarges by {card.scale}, scale={spec.scale}; choose another model or scale")
+    if top_rung(spec.budget) > card.num_timesteps:
+        raise SpecError(
+            f"budget of {top_rung(spec.budget)} steps: {card.model_id} has {card.num_timesteps} timesteps; lower it"
+        )
+    card.check_tile(spec.tiles.tile_px)
 
 
 def _spec_record(spec: JobSpec, spec_hash: str) -> bytes:
