@@ -8,7 +8,6 @@ from rich.progress import (
     ProgressColumn,
     Task,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
@@ -36,12 +35,11 @@ class JobDisplay:
         self._console = console
         self._progress = Progress(
             TextColumn("[bold]{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
             _Rate(),
             TextColumn("{task.fields[steps]} steps"),
             TextColumn("{task.fields[quarantined]} quarantined"),
-            TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,

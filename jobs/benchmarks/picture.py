@@ -14,7 +14,7 @@ from quality_model import Upscaler
 from tss_ray.spec import JobSpec
 from tss_ray.storage.sample_photos import reduced_png
 
-_PLACES = {"astronaut.png": (72, 8), "chelsea.png": (40, 20), "motorcycle_left.png": (60, 30)}
+_PLACES = {"astronaut.png": (30, 4), "chelsea.png": (24, 8), "motorcycle_left.png": (60, 30)}
 """Photograph to (left, top) of the shown window, in px of the input."""
 _WINDOW_PX = 64
 _GAP_PX = 6
