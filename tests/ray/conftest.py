@@ -1,4 +1,4 @@
-"""One Ray for all tests of this folder: starting it costs more than most of them."""
+"""One Ray for all tests of a file: starting it costs more than most of them."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from tss_ray.pipeline.job import JobResult, run_job
 from tss_ray.spec import load_spec
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """Four logical CPUs on this machine, whatever it has, so that two actors always fit."""
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
