@@ -37,6 +37,7 @@ def upscale(
     actors: Annotated[int | None, typer.Option(help="super-resolution actors")] = None,
     gpus_per_actor: Annotated[float | None, typer.Option(help="0 for the CPU")] = None,
     s3_endpoint_url: Annotated[str | None, typer.Option(help="an S3-compatible server")] = None,
+    s3_region: Annotated[str | None, typer.Option(help="where the buckets are")] = None,
     seed: Annotated[int | None, typer.Option(help="of the noise")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="exit with 3 if anything was quarantined")] = False,
     settings: Annotated[list[str] | None, typer.Option("--set", help="any setting, like plan.n=3; repeatable")] = None,
@@ -52,6 +53,7 @@ def upscale(
         "compute.actors": actors,
         "compute.gpus_per_actor": gpus_per_actor,
         "store.s3_endpoint_url": s3_endpoint_url,
+        "store.s3_region": s3_region,
         "seed": seed,
         "strict": strict or None,
     }
