@@ -77,11 +77,11 @@ def test_tiles_leave_no_line_in_what_they_change(name: str) -> None:
 def test_tiles_leave_no_line_in_the_image(name: str) -> None:
     lines = edges(OVERLAP)
     tiled, whole = at_edges(upscaled(name, TILE, OVERLAP), lines), at_edges(upscaled(name, SIDE, 0), lines)
-    assert tiled[0] < 1.03 * whole[0]
+    assert tiled[0] < 1.01 * whole[0]  # measured: 0.99 and 1.00
     assert tiled[1] < 1.05 * whole[1]
 
 
 def test_the_measure_sees_the_seams_that_tiles_without_overlap_leave() -> None:
     whole, bare, lines = upscaled("chelsea", SIDE, 0), upscaled("chelsea", TILE, 0), edges(0)
     assert at_edges(bare - whole, lines)[0] > 2.5
-    assert at_edges(bare, lines)[0] > 1.1 * at_edges(whole, lines)[0]
+    assert at_edges(bare, lines)[0] > 1.015 * at_edges(whole, lines)[0]
