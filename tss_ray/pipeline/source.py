@@ -6,13 +6,12 @@ from functools import lru_cache, partial
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import ray
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 from tss_ray.spec import StoreSpec
-from tss_ray.storage.key_list import ROWS_PER_FILE, KeyList
+from tss_ray.storage.key_list import ROWS_PER_FILE, KeyList, read_key_table
 from tss_ray.storage.stores import open_store
 
 
@@ -71,4 +70,4 @@ def _read_block(
 @lru_cache(maxsize=2)
 def _key_file(run_id: str, output: str, store: StoreSpec, name: str) -> pa.Table:
     """Read a key file once per worker and not once per block; a later run writes other keys under the same name."""
-    return pq.read_table(pa.BufferReader(open_store(output, store).read(name)))
+    return read_key_table(open_store(output, store), name)

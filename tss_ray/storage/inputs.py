@@ -8,7 +8,6 @@ from tss_ray.errors import InputError
 from tss_ray.spec import StoreSpec
 from tss_ray.storage.globs import compile_glob, has_magic, literal_start, split_glob
 from tss_ray.storage.layout import IMAGE_EXTENSIONS, has_image_extension
-from tss_ray.storage.overlap import check_output_outside_input
 from tss_ray.storage.stores import open_store, store_at
 from tss_ray.storage.uri_lists import is_list, listed_keys
 from tss_ray.storage.uris import Location, parse_uri
@@ -127,4 +126,4 @@ def _check_unicode(key: str) -> None:
         raise InputError(f"the file name {shown} is not UTF-8; rename the file (convmv does whole trees)") from error
 
 
-__all__ = ["InputItem", "check_output_outside_input", "list_inputs", "read_uri"]
+__all__ = ["InputItem", "list_inputs", "read_uri"]

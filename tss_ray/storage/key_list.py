@@ -70,10 +70,14 @@ def write_key_list(
     return KeyList(tuple(names), num_listed, num_todo)
 
 
+def read_key_table(store: Store, name: str) -> pa.Table:
+    """Return one file of a list as a table of KEYS_SCHEMA."""
+    return pq.read_table(io.BytesIO(store.read(name)))
+
+
 def read_key_file(store: Store, name: str) -> list[InputItem]:
     """Return what one file of a list holds."""
-    rows = pq.read_table(io.BytesIO(store.read(name))).to_pylist()
-    return [InputItem(**row) for row in rows]
+    return [InputItem(**row) for row in read_key_table(store, name).to_pylist()]
 
 
 def _write(store: Store, spec_hash: str, index: int, items: list[InputItem]) -> str:

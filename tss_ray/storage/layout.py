@@ -20,7 +20,6 @@ MAX_COMPONENT_BYTES = 255
 """What file systems allow for one name; kept on S3 too, so that an output can be copied to a folder."""
 
 _EXTENSION = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
-CONTENT_TYPE = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 _LONGEST_EXTENSION = max(len(extension) for extension in _EXTENSION.values())
 
 

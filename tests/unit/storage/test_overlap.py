@@ -1,7 +1,7 @@
 import pytest
 
 from tss_ray.errors import SpecError
-from tss_ray.storage.inputs import check_output_outside_input
+from tss_ray.storage.overlap import check_output_outside_input
 
 
 @pytest.mark.parametrize(
