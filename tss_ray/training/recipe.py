@@ -47,6 +47,22 @@ class DegradationMix(_Frozen):
         return self
 
 
+class AdversarialRecipe(_Frozen):
+    """A second phase for the few-step end: whole trajectories judged by a discriminator; see `training.adversarial`."""
+
+    crops: int = Field(8, ge=1, description="of each batch, this many are also sampled and judged")
+    num_steps: tuple[Annotated[int, Field(ge=2)], ...] = Field(
+        (2, 4, 7, 10, 15), min_length=1, description="lengths of the sampled plans, drawn at random"
+    )
+    adversarial_weight: float = Field(0.1, ge=0, description="of the hinge loss, times the late share of the timestep")
+    feature_weight: float = Field(1.0, ge=0, description="of matching the discriminator's features, times the same")
+    pixel_weight: float = Field(0.5, ge=0, description="of the mean absolute error of the latent, of spread near 1")
+    consistency_weight: float = Field(1.0, ge=0, description="of the error after reduction, in the same unit")
+    late_power: float = Field(1.0, gt=0, description="late share = (1 - t/T) to this power: no judge at pure noise")
+    channels: tuple[int, int, int] = (48, 96, 192)
+    learning_rate: float = Field(2e-4, gt=0, description="of the discriminator, constant after the warm-up")
+
+
 class Recipe(_Frozen):
     """Everything that decides the weights; two runs of one recipe on one machine give the same bits."""
 
@@ -63,6 +79,12 @@ class Recipe(_Frozen):
     snr_weight_cap: float = Field(
         5.0, ge=1, description="x0 only: weight of the squared error = SNR clipped to [1, cap]"
     )
+    one_step_share: Share = Field(
+        0.125, description="of each batch at the last timestep, pure noise, which a single step starts from"
+    )
+    initial_weights: str | None = Field(
+        None, description="embedded name or model folder whose weights the network starts from; None: random"
+    )
     iterations: int = Field(8_000, ge=1)
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(4e-4, gt=0)
@@ -74,6 +96,7 @@ class Recipe(_Frozen):
     unet: UNetShape = UNetShape()
     crops: CropRecipe = CropRecipe()
     degradation: DegradationMix = DegradationMix()
+    adversarial: AdversarialRecipe | None = None
 
     @model_validator(mode="after")
     def _crops_fit_the_network(self) -> "Recipe":
@@ -84,6 +107,8 @@ class Recipe(_Frozen):
                 raise ValueError(
                     f"crops.{name}={value}: need a multiple of {multiple if name == 'crop_px' else self.scale}"
                 )
+        if self.adversarial is not None and self.adversarial.crops > self.batch_size:
+            raise ValueError(f"adversarial.crops={self.adversarial.crops}: need at most batch_size={self.batch_size}")
         groups = self.unet.norm_num_groups
         if any(channels < 1 or channels % groups for channels in self.unet.block_out_channels):
             raise ValueError(

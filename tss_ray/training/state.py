@@ -1,0 +1,44 @@
+"""Everything that a training run changes, and so everything that a checkpoint holds."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tss_ray.training.adversarial import Adversary
+from tss_ray.training.recipe import Recipe
+
+
+class TrainingState:
+    """The network, its optimiser, the moving average of its weights, and in the second phase the adversary."""
+
+    def __init__(self, network: nn.Module, recipe: Recipe, adversary: Adversary | None) -> None:
+        """Start the average at the network's own weights."""
+        self.network, self.adversary = network, adversary
+        self.optimiser = torch.optim.AdamW(
+            network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        )
+        self.ema: dict[str, Tensor] = {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+    @torch.no_grad()
+    def average(self, decay: float) -> None:
+        """Move the average towards the weights by 1 - decay."""
+        torch._foreach_lerp_(list(self.ema.values()), list(self.network.state_dict().values()), 1 - decay)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint must hold."""
+        return {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "ema": self.ema,
+            "adversary": None if self.adversary is None else self.adversary.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint of the same recipe."""
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        for name, value in state["ema"].items():
+            self.ema[name].copy_(value)
+        if self.adversary is not None:
+            self.adversary.load_state_dict(state["adversary"])
