@@ -1,16 +1,30 @@
 """The training recipe: one YAML file in, one frozen and checked object out."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tss_ray.errors import TrainingError
 from tss_ray.models.card import UNetShape
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _ascending(bounds: tuple[Any, Any]) -> tuple[Any, Any]:
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"{list(bounds)}: need least <= largest; swap them")
+    return bounds
+
+
+Positive = Annotated[float, Field(gt=0)]
+Cutoff = Annotated[float, Field(gt=0, le=1)]
 JpegQuality = Annotated[int, Field(ge=1, le=100)]
+PositiveRange = Annotated[tuple[Positive, Positive], AfterValidator(_ascending)]
+ShareRange = Annotated[tuple[Share, Share], AfterValidator(_ascending)]
+CutoffRange = Annotated[tuple[Cutoff, Cutoff], AfterValidator(_ascending)]
+QualityRange = Annotated[tuple[JpegQuality, JpegQuality], AfterValidator(_ascending)]
 
 
 class _Frozen(BaseModel):
@@ -30,21 +44,54 @@ class CropRecipe(_Frozen):
     texture_cap: float = Field(0.12, gt=0)
 
 
+class DegradationStage(_Frozen):
+    """The first of the two stages of a strong degradation; ranges are [least, largest], drawn evenly between."""
+
+    blur_share: Share = 0.8
+    blur_sigma_px: PositiveRange = Field((0.2, 2.5), description="in px of the picture that enters the stage")
+    anisotropic_share: Share = Field(0.4, description="of the blurred: another sigma across, at any angle")
+    generalised_share: Share = Field(0.15, description="of the blurred: not Gaussian but exp(-d^(2 beta) / 2)")
+    generalised_beta: PositiveRange = (0.5, 2.0)
+    resize_share: Share = 0.9
+    resize: PositiveRange = Field((0.3, 1.4), description="times the original's size")
+    noise_share: Share = 0.8
+    noise_sigma: ShareRange = Field((0.0, 0.08), description="Gaussian, of a range of 1")
+    poisson_share: Share = Field(0.5, description="of the noisy: shot noise instead of Gaussian")
+    poisson_scale: PositiveRange = Field(
+        (0.05, 2.0), description="sigma of the shot noise at white, in 1/16 of the range"
+    )
+    grey_share: Share = Field(0.4, description="of the noisy: the same in all channels")
+    jpeg_share: Share = 0.7
+    jpeg_quality: QualityRange = (35, 95)
+
+
+class SecondStage(DegradationStage):
+    """The second: a smaller picture takes less, and the reduction to the low resolution follows it."""
+
+    blur_sigma_px: PositiveRange = (0.2, 1.2)
+    resize: PositiveRange = Field((0.6, 1.2), description="times the low resolution's size")
+    noise_share: Share = 0.5
+    noise_sigma: ShareRange = (0.0, 0.05)
+    poisson_scale: PositiveRange = (0.05, 1.5)
+
+
 class DegradationMix(_Frozen):
-    """How a low-resolution input is made; the rest of the shares is clean bicubic."""
+    """How a low-resolution input is made; the rest of the shares is clean bicubic.
+
+    Fields that are not of `first` and `second` describe the single mild stage, but for the sinc filter.
+    """
 
     degraded_share: Share = 0.5
+    single_stage_share: Share = Field(0.5, description="of the degraded: one mild stage; the others take two")
     blur_sigma_px: float = Field(1.6, ge=0, description="largest Gaussian sigma, in high-resolution px")
     noise_share: Share = 0.5
     noise_sigma: float = Field(0.05, ge=0, le=1, description="largest Gaussian noise sigma, of a range of 1")
     jpeg_share: Share = 0.6
-    jpeg_quality: tuple[JpegQuality, JpegQuality] = Field((40, 95), description="least and largest, both included")
-
-    @model_validator(mode="after")
-    def _qualities_ascend(self) -> "DegradationMix":
-        if self.jpeg_quality[0] > self.jpeg_quality[1]:
-            raise ValueError(f"jpeg_quality={list(self.jpeg_quality)}: need least <= largest; swap them")
-        return self
+    jpeg_quality: QualityRange = Field((40, 95), description="least and largest, both included")
+    first: DegradationStage = DegradationStage()
+    second: SecondStage = SecondStage()
+    sinc_share: Share = Field(0.4, description="of the two-stage crops: a low-pass filter that rings, at the end")
+    sinc_cutoff: CutoffRange = Field((0.5, 1.0), description="of the Nyquist frequency of the low resolution")
 
 
 class AdversarialRecipe(_Frozen):
