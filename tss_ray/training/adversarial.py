@@ -62,7 +62,7 @@ class Adversary:
         network: Any = Discriminator(settings.channels)
         self._judge = network.to(device, memory_format=torch.channels_last)
         self.optimiser = torch.optim.AdamW(
-            self._judge.parameters(), lr=settings.learning_rate, betas=(0.5, 0.99), weight_decay=0
+            self._judge.parameters(), lr=settings.judge_learning_rate, betas=(0.5, 0.99), weight_decay=0
         )
 
     def loss(
@@ -95,7 +95,7 @@ class Adversary:
         """Train the discriminator one step by the hinge loss, its learning rate times `rate`; return the loss."""
         real = functional.pixel_shuffle(z0[: fake.shape[0]], self._recipe.scale)
         for group in self.optimiser.param_groups:
-            group["lr"] = self._settings.learning_rate * rate
+            group["lr"] = self._settings.judge_learning_rate * rate
         self.optimiser.zero_grad(set_to_none=True)
         with torch.autocast(torch.device(self._device).type, dtype=torch.bfloat16):
             both, _ = self._judge(enlarged[: fake.shape[0]].repeat(2, 1, 1, 1), torch.cat([real, fake]))

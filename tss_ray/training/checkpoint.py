@@ -27,7 +27,7 @@ def resume(path: Path, recipe: Recipe, state: TrainingState) -> int:
         saved: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
     except (OSError, EOFError, RuntimeError, LookupError, ValueError, pickle.UnpicklingError) as error:
         raise TrainingError(f"{path} cannot be read: {error}; delete it to start again from nothing") from error
-    if saved["recipe"] != recipe.model_dump_json():
+    if saved["recipe"] != _decisive(recipe):
         raise TrainingError(f"{path} was made by another recipe; choose another folder, or go back to its recipe")
     state.load_state_dict(saved)
     return int(saved["iteration"])
@@ -35,10 +35,15 @@ def resume(path: Path, recipe: Recipe, state: TrainingState) -> int:
 
 def checkpoint(folder: Path, recipe: Recipe, iteration: int, state: TrainingState) -> None:
     """Write the checkpoint and the model folder, each by rename, so that a kill leaves the older ones whole."""
-    saved = {"recipe": recipe.model_dump_json(), "iteration": iteration, **state.state_dict()}
+    saved = {"recipe": _decisive(recipe), "iteration": iteration, **state.state_dict()}
     torch.save(saved, folder / "checkpoint.pt.tmp")
     os.replace(folder / "checkpoint.pt.tmp", folder / "checkpoint.pt")
     export(folder, recipe, state.ema)
+
+
+def _decisive(recipe: Recipe) -> str:
+    """What a checkpoint must share with its recipe; where the first weights came from no longer matters then."""
+    return recipe.model_dump_json(exclude={"initial_weights"})
 
 
 def export(folder: Path, recipe: Recipe, ema: dict[str, Tensor]) -> None:

@@ -36,7 +36,7 @@ def run(
         recipe.name,
         len(files),
         len(pool.positions),
-        recipe.iterations if stop_at is None else min(stop_at, recipe.iterations),
+        recipe.all_iterations if stop_at is None else min(stop_at, recipe.all_iterations),
         chosen,
     )
     weights = train(recipe, pool, out, chosen, stop_at)

@@ -22,7 +22,7 @@ from tss_ray.training.checkpoint import checkpoint, export, resume
 from tss_ray.training.crops import CropPool
 from tss_ray.training.degrade import degrade
 from tss_ray.training.objective import denoising_loss
-from tss_ray.training.recipe import Recipe
+from tss_ray.training.recipe import Phase, Recipe
 from tss_ray.training.state import TrainingState
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 
 def train(recipe: Recipe, pool: CropPool, folder: Path, device: str, stop_at: int | None = None) -> Path:
-    """Train to `recipe.iterations` (or `stop_at`), going on from the newest checkpoint in `folder`.
+    """Train to the last iteration of the recipe (or `stop_at`), going on from the newest checkpoint in `folder`.
 
     Returns the path of the exported EMA weights (bf16 safetensors). Raises TrainingError if the checkpoint belongs to
     another recipe or is damaged, or if the loss is no longer finite; the last checkpoint is then still whole.
@@ -40,14 +40,18 @@ def train(recipe: Recipe, pool: CropPool, folder: Path, device: str, stop_at: in
     state = begin(recipe, device)
     first = resume(folder / "checkpoint.pt", recipe, state)
     table = cosine_alphas_cumprod(recipe.num_timesteps)
-    last = recipe.iterations if stop_at is None else min(stop_at, recipe.iterations)
+    last = recipe.all_iterations if stop_at is None else min(stop_at, recipe.all_iterations)
     if first:
         export(folder, recipe, state.ema)  # a kill between checkpoint and weights leaves these one checkpoint behind
-    started, data_s, losses = time.monotonic(), 0.0, []
+    started, data_s = time.monotonic(), 0.0
+    losses: list[dict[str, float]] = []
     for iteration, batch, waited_s in _batches(recipe, pool, first, last):
+        phase = recipe.phase(iteration)
+        if phase.judged and phase.iteration == 1:
+            state.begin_second_phase()
         loss = _step(recipe, state, table, batch, iteration, device)
-        state.average(min(recipe.ema_decay, (1 + iteration) / (10 + iteration)))
-        losses.append(loss)
+        state.average(min(phase.ema_decay, (1 + phase.iteration) / (10 + phase.iteration)))
+        losses = [*(kept for kept in losses if kept.keys() == loss.keys()), loss][-200:]
         data_s += waited_s
         if not all(math.isfinite(value) for value in loss.values()):
             raise TrainingError(
@@ -55,7 +59,6 @@ def train(recipe: Recipe, pool: CropPool, folder: Path, device: str, stop_at: in
             )
         if iteration % 50 == 0 or iteration == last:
             _progress(folder, recipe, iteration, first, last, losses, started, data_s)
-            losses = losses[-200:]
         if iteration % recipe.checkpoint_every == 0 or iteration == last:
             checkpoint(folder, recipe, iteration, state)
     return folder / "model.safetensors"
@@ -87,7 +90,7 @@ def make_batch(recipe: Recipe, pool: CropPool, iteration: int) -> Batch:
     A pure function of seed and iteration.
     """
     rng = np.random.default_rng([recipe.seed, iteration])
-    hr = pool.draw(recipe.batch_size, rng)
+    hr = pool.draw(recipe.phase(iteration).batch_size, rng)
     lr = degrade(hr, recipe.scale, recipe.degradation, rng)
     hr, lr = hr * 2 - 1, lr * 2 - 1
     z0 = residual_latent(hr, lr, recipe.scale, recipe.residual_scale)
@@ -119,34 +122,34 @@ def _step(
     """Do one iteration and return its losses by name."""
     z0, lr, enlarged = (x.to(device).contiguous(memory_format=torch.channels_last) for x in batch)
     rng = torch.Generator().manual_seed(recipe.seed * 1_000_003 + iteration)
-    rate = _schedule(recipe, iteration)
+    phase = recipe.phase(iteration)
     for group in state.optimiser.param_groups:
-        group["lr"] = recipe.learning_rate * rate
+        group["lr"] = phase.learning_rate * _schedule(recipe, phase)
     state.optimiser.zero_grad(set_to_none=True)
     loss = denoising_loss(state.network, recipe, z0, lr, table, rng)
     loss.backward()  # type: ignore[no-untyped-call]
     losses = {"loss": loss.item()}
-    if state.adversary is not None:
+    if phase.judged and state.adversary is not None:
         judged, fake = state.adversary.loss(state.network, z0, lr, enlarged, table, rng)
         judged.backward()  # type: ignore[no-untyped-call]
         losses["judged"] = judged.item()
     nn.utils.clip_grad_norm_(state.network.parameters(), recipe.max_grad_norm)
     state.optimiser.step()
-    if state.adversary is not None:
-        losses["discriminator"] = state.adversary.learn(fake, z0, enlarged, _warm_up(recipe, iteration))
+    if phase.judged and state.adversary is not None:
+        losses["discriminator"] = state.adversary.learn(fake, z0, enlarged, _warm_up(recipe, phase))
     return losses
 
 
-def _schedule(recipe: Recipe, iteration: int) -> float:
-    """Linear warm-up, then cosine decay to zero."""
-    if iteration <= recipe.warmup_iterations:
-        return _warm_up(recipe, iteration)
-    done = (iteration - recipe.warmup_iterations) / max(recipe.iterations - recipe.warmup_iterations, 1)
+def _schedule(recipe: Recipe, phase: Phase) -> float:
+    """Linear warm-up, then cosine decay to zero, in each phase."""
+    if phase.iteration <= recipe.warmup_iterations:
+        return _warm_up(recipe, phase)
+    done = (phase.iteration - recipe.warmup_iterations) / max(phase.iterations - recipe.warmup_iterations, 1)
     return 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _warm_up(recipe: Recipe, iteration: int) -> float:
-    return min(iteration / max(recipe.warmup_iterations, 1), 1.0)
+def _warm_up(recipe: Recipe, phase: Phase) -> float:
+    return min(phase.iteration / max(recipe.warmup_iterations, 1), 1.0)
 
 
 def _progress(
@@ -164,7 +167,7 @@ def _progress(
     line = {
         "iteration": iteration,
         **{name: round(sum(loss[name] for loss in losses) / len(losses), 5) for name in losses[0]},
-        "images_per_s": round(per_s * recipe.batch_size, 1),
+        "images_per_s": round(per_s * recipe.phase(iteration).batch_size, 1),
         "eta_s": round((last - iteration) / per_s),
         "data_wait_share": round(data_s / elapsed_s, 4),
     }

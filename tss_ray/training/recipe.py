@@ -1,5 +1,6 @@
 """The training recipe: one YAML file in, one frozen and checked object out."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -95,19 +96,32 @@ class DegradationMix(_Frozen):
 
 
 class AdversarialRecipe(_Frozen):
-    """A second phase for the few-step end: whole trajectories judged by a discriminator; see `training.adversarial`."""
+    """A second phase for the few-step end: sampled trajectories, judged; see `training.adversarial`.
 
+    It starts from the averaged weights of the first phase, with a fresh optimiser and another cosine schedule.
+    """
+
+    iterations: int = Field(9_000, ge=1, description="on top of those of the first phase")
+    batch_size: int = Field(12, ge=1)
+    learning_rate: float = Field(2e-4, gt=0)
+    ema_decay: float = Field(0.998, gt=0, lt=1)
     crops: int = Field(8, ge=1, description="of each batch, this many are also sampled and judged")
     num_steps: tuple[Annotated[int, Field(ge=2)], ...] = Field(
-        (2, 4, 7, 10, 15), min_length=1, description="lengths of the sampled plans, drawn at random"
+        (2, 3, 4, 4, 6, 8, 15), min_length=1, description="lengths of the sampled plans, drawn at random"
     )
-    adversarial_weight: float = Field(0.1, ge=0, description="of the hinge loss, times the late share of the timestep")
-    feature_weight: float = Field(1.0, ge=0, description="of matching the discriminator's features, times the same")
-    pixel_weight: float = Field(0.5, ge=0, description="of the mean absolute error of the latent, of spread near 1")
-    consistency_weight: float = Field(1.0, ge=0, description="of the error after reduction, in the same unit")
+    adversarial_weight: float = Field(0.3, ge=0, description="of the hinge loss, times the late share of the timestep")
+    feature_weight: float = Field(2.0, ge=0, description="of matching the discriminator's features, times the same")
+    pixel_weight: float = Field(0.3, ge=0, description="of the mean absolute error of the latent, of spread near 1")
+    consistency_weight: float = Field(1.0, ge=0, description="of the squared error after reduction, in the same unit")
     late_power: float = Field(1.0, gt=0, description="late share = (1 - t/T) to this power: no judge at pure noise")
-    channels: tuple[int, int, int] = (48, 96, 192)
-    learning_rate: float = Field(2e-4, gt=0, description="of the discriminator, constant after the warm-up")
+    channels: tuple[int, int, int] = Field((48, 96, 192), description="of the discriminator, finest resolution first")
+    judge_learning_rate: float = Field(2e-4, gt=0, description="constant after the warm-up")
+
+    @model_validator(mode="after")
+    def _the_batch_holds_the_judged(self) -> "AdversarialRecipe":
+        if self.crops > self.batch_size:
+            raise ValueError(f"crops={self.crops}: need at most batch_size={self.batch_size}")
+        return self
 
 
 class Recipe(_Frozen):
@@ -132,7 +146,7 @@ class Recipe(_Frozen):
     initial_weights: str | None = Field(
         None, description="embedded name or model folder whose weights the network starts from; None: random"
     )
-    iterations: int = Field(8_000, ge=1)
+    iterations: int = Field(8_000, ge=0, description="of the first phase")
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(4e-4, gt=0)
     warmup_iterations: int = Field(200, ge=0)
@@ -154,8 +168,6 @@ class Recipe(_Frozen):
                 raise ValueError(
                     f"crops.{name}={value}: need a multiple of {multiple if name == 'crop_px' else self.scale}"
                 )
-        if self.adversarial is not None and self.adversarial.crops > self.batch_size:
-            raise ValueError(f"adversarial.crops={self.adversarial.crops}: need at most batch_size={self.batch_size}")
         groups = self.unet.norm_num_groups
         if any(channels < 1 or channels % groups for channels in self.unet.block_out_channels):
             raise ValueError(
@@ -163,6 +175,31 @@ class Recipe(_Frozen):
                 f"unet.norm_num_groups={groups}"
             )
         return self
+
+    @property
+    def all_iterations(self) -> int:
+        """Iterations of both phases."""
+        return self.iterations + (0 if self.adversarial is None else self.adversarial.iterations)
+
+    def phase(self, iteration: int) -> "Phase":
+        """Return what holds at an iteration, counted from 1."""
+        second = self.adversarial
+        if second is None or iteration <= self.iterations:
+            return Phase(False, iteration, self.iterations, self.batch_size, self.learning_rate, self.ema_decay)
+        own = iteration - self.iterations
+        return Phase(True, own, second.iterations, second.batch_size, second.learning_rate, second.ema_decay)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Where in which phase an iteration is; `iteration` counts from 1 within the phase."""
+
+    judged: bool
+    iteration: int
+    iterations: int
+    batch_size: int
+    learning_rate: float
+    ema_decay: float
 
 
 def load_recipe(path: Path) -> Recipe:

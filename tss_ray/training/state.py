@@ -14,11 +14,14 @@ class TrainingState:
 
     def __init__(self, network: nn.Module, recipe: Recipe, adversary: Adversary | None) -> None:
         """Start the average at the network's own weights."""
-        self.network, self.adversary = network, adversary
-        self.optimiser = torch.optim.AdamW(
-            network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-        )
+        self.network, self.adversary, self._weight_decay = network, adversary, recipe.weight_decay
+        self.optimiser = self._fresh_optimiser()
         self.ema: dict[str, Tensor] = {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+    def begin_second_phase(self) -> None:
+        """Go on from the averaged weights, and forget the gradients of the first phase."""
+        self.network.load_state_dict(self.ema)
+        self.optimiser = self._fresh_optimiser()
 
     @torch.no_grad()
     def average(self, decay: float) -> None:
@@ -42,3 +45,7 @@ class TrainingState:
             self.ema[name].copy_(value)
         if self.adversary is not None:
             self.adversary.load_state_dict(state["adversary"])
+
+    def _fresh_optimiser(self) -> torch.optim.Optimizer:
+        """Return AdamW; its learning rate is set before every step."""
+        return torch.optim.AdamW(self.network.parameters(), weight_decay=self._weight_decay, fused=True)

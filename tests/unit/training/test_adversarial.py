@@ -1,5 +1,6 @@
 """Promises of the second phase."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tss_ray.training.crops import CropPool
 from tss_ray.training.loop import begin, make_batch, train
 from tss_ray.training.recipe import AdversarialRecipe, Recipe
 
-SMALL = AdversarialRecipe(crops=2, num_steps=(2, 3), channels=(4, 8, 8))
+SMALL = AdversarialRecipe(iterations=3, batch_size=3, crops=2, num_steps=(2, 3), channels=(4, 8, 8))
 
 
 @pytest.fixture
@@ -55,12 +56,28 @@ def test_the_denoiser_is_moved_by_the_judge_and_the_judge_is_not_moved_by_it(jud
     assert all(torch.equal(before[name], after[name]) for name in before if name.endswith("original"))
 
 
+@pytest.mark.parametrize("stop_at", [6, 7])
 def test_a_judged_run_stopped_and_resumed_equals_an_uninterrupted_one_bit_for_bit(
-    judged: Recipe, pool: CropPool, tmp_path: Path
+    judged: Recipe, pool: CropPool, tmp_path: Path, stop_at: int
 ) -> None:
     whole = train(judged, pool, tmp_path / "whole", "cpu")
-    train(judged, pool, tmp_path / "halves", "cpu", stop_at=3)
+    train(judged, pool, tmp_path / "halves", "cpu", stop_at=stop_at)
     assert train(judged, pool, tmp_path / "halves", "cpu").read_bytes() == whole.read_bytes()
+    last = json.loads((tmp_path / "whole/log.jsonl").read_text().splitlines()[-1])
+    assert last["iteration"] == 9
+    assert {"loss", "judged", "discriminator"} <= last.keys()
+
+
+def test_the_second_phase_starts_from_the_average_with_its_own_batch_and_schedule(judged: Recipe) -> None:
+    first, second = judged.phase(judged.iterations), judged.phase(judged.iterations + 1)
+    assert (first.judged, first.iteration, first.batch_size) == (False, 6, 4)
+    assert (second.judged, second.iteration, second.batch_size) == (True, 1, 3)
+    state = begin(judged, "cpu")
+    state.ema["conv_in.bias"].fill_(7)
+    state.begin_second_phase()
+    assert state.network.state_dict()["conv_in.bias"].eq(7).all()
+    state.network.get_parameter("conv_in.bias").data.fill_(0)
+    assert state.ema["conv_in.bias"].eq(7).all()
 
 
 def test_a_run_starts_from_the_weights_of_a_model_folder(tiny: Recipe, pool: CropPool, tmp_path: Path) -> None:
@@ -84,4 +101,4 @@ def test_initial_weights_of_another_network_or_of_none_are_refused(
 
 def test_more_judged_crops_than_the_batch_has_are_refused(judged: Recipe) -> None:
     with pytest.raises(ValueError, match="need at most batch_size=4"):
-        Recipe.model_validate(judged.model_dump() | {"adversarial": {"crops": 5}})
+        Recipe.model_validate(judged.model_dump() | {"adversarial": {"batch_size": 4, "crops": 5}})
