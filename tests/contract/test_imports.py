@@ -26,7 +26,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "quality": BASE | {"imaging"},
     "storage": BASE | {"spec", "records"},
     "engine": IMAGES | {"models"},
-    "training": IMAGES | {"models"},
+    "training": IMAGES | {"models", "quality"},
     "pipeline": IMAGES | {"spec", "models", "budget", "quality", "storage", "engine"},
     "display": BASE | {"spec", "pipeline", "storage"},
     "cli": BASE | {"spec", "display", "pipeline", "storage", "training"},

@@ -42,8 +42,8 @@ def checkpoint(folder: Path, recipe: Recipe, iteration: int, state: TrainingStat
 
 
 def _decisive(recipe: Recipe) -> str:
-    """What a checkpoint must share with its recipe; where the first weights came from no longer matters then."""
-    return recipe.model_dump_json(exclude={"initial_weights"})
+    """What a checkpoint must share with its recipe: neither where the first weights came from nor what is looked at."""
+    return recipe.model_dump_json(exclude={"initial_weights", "validation"})
 
 
 def export(folder: Path, recipe: Recipe, ema: dict[str, Tensor]) -> None:

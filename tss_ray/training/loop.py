@@ -21,17 +21,27 @@ from tss_ray.training.adversarial import Adversary
 from tss_ray.training.checkpoint import checkpoint, export, resume
 from tss_ray.training.crops import CropPool
 from tss_ray.training.degrade import degrade
-from tss_ray.training.objective import denoising_loss
+from tss_ray.training.objective import denoising_loss, predict
 from tss_ray.training.recipe import Phase, Recipe
 from tss_ray.training.state import TrainingState
+from tss_ray.training.validation import Validator, append_rows, as_table
 
 log = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
 
-def train(recipe: Recipe, pool: CropPool, folder: Path, device: str, stop_at: int | None = None) -> Path:
+def train(
+    recipe: Recipe,
+    pool: CropPool,
+    folder: Path,
+    device: str,
+    stop_at: int | None = None,
+    validator: Validator | None = None,
+) -> Path:
     """Train to the last iteration of the recipe (or `stop_at`), going on from the newest checkpoint in `folder`.
+
+    A `validator` measures the averaged weights every `recipe.validation.every` iterations and at the end.
 
     Returns the path of the exported EMA weights (bf16 safetensors). Raises TrainingError if the checkpoint belongs to
     another recipe or is damaged, or if the loss is no longer finite; the last checkpoint is then still whole.
@@ -61,6 +71,8 @@ def train(recipe: Recipe, pool: CropPool, folder: Path, device: str, stop_at: in
             _progress(folder, recipe, iteration, first, last, losses, started, data_s)
         if iteration % recipe.checkpoint_every == 0 or iteration == last:
             checkpoint(folder, recipe, iteration, state)
+        if validator is not None and (iteration % recipe.validation.every == 0 or iteration == last):
+            _validate(folder, recipe, state, validator, table, iteration, device)
     return folder / "model.safetensors"
 
 
@@ -138,6 +150,27 @@ def _step(
     if phase.judged and state.adversary is not None:
         losses["discriminator"] = state.adversary.learn(fake, z0, enlarged, _warm_up(recipe, phase))
     return losses
+
+
+def _validate(
+    folder: Path,
+    recipe: Recipe,
+    state: TrainingState,
+    validator: Validator,
+    table: Tensor,
+    iteration: int,
+    device: str,
+) -> None:
+    """Measure the averaged weights; the table goes to the log and a file, the pictures to a file."""
+
+    def estimate(x: Tensor, lr: Tensor, timesteps: Tensor) -> Tensor:
+        return predict(state.network, recipe, x, lr, timesteps, table)
+
+    with state.averaged():
+        rows = validator.measure(estimate, table, device)
+    append_rows(folder / "validation.jsonl", iteration, rows)
+    validator.grid(folder / f"validation_{iteration:06d}.png")
+    log.info("%s", as_table(iteration, rows))
 
 
 def _schedule(recipe: Recipe, phase: Phase) -> float:

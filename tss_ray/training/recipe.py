@@ -124,6 +124,17 @@ class AdversarialRecipe(_Frozen):
         return self
 
 
+class ValidationRecipe(_Frozen):
+    """The table and the pictures that show in the middle of a run how it stands; they decide no weight."""
+
+    every: int = Field(2000, ge=0, description="iterations between two tables; 0 = never")
+    num_crops: int = Field(8, ge=1, description="one of each photograph of the split validation, at most")
+    crop_px: int = Field(256, ge=96, description="side of a crop, in px of the original; NIQE needs 96")
+    steps: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 4, 7, 15), min_length=1, description="numbers of denoising steps, each a row"
+    )
+
+
 class Recipe(_Frozen):
     """Everything that decides the weights; two runs of one recipe on one machine give the same bits."""
 
@@ -158,6 +169,7 @@ class Recipe(_Frozen):
     crops: CropRecipe = CropRecipe()
     degradation: DegradationMix = DegradationMix()
     adversarial: AdversarialRecipe | None = None
+    validation: ValidationRecipe = ValidationRecipe()
 
     @model_validator(mode="after")
     def _crops_fit_the_network(self) -> "Recipe":

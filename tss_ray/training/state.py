@@ -1,5 +1,7 @@
 """Everything that a training run changes, and so everything that a checkpoint holds."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -27,6 +29,16 @@ class TrainingState:
     def average(self, decay: float) -> None:
         """Move the average towards the weights by 1 - decay."""
         torch._foreach_lerp_(list(self.ema.values()), list(self.network.state_dict().values()), 1 - decay)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Have the network hold the average for a while."""
+        trained = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self.network.load_state_dict(self.ema)
+        try:
+            yield
+        finally:
+            self.network.load_state_dict(trained)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must hold."""
