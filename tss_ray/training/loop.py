@@ -177,7 +177,7 @@ def _schedule(recipe: Recipe, phase: Phase) -> float:
     """Linear warm-up, then cosine decay to zero, in each phase."""
     if phase.iteration <= recipe.warmup_iterations:
         return _warm_up(recipe, phase)
-    done = (phase.iteration - recipe.warmup_iterations) / max(phase.iterations - recipe.warmup_iterations, 1)
+    done = (phase.iteration - recipe.warmup_iterations) / max(phase.decay_iterations - recipe.warmup_iterations, 1)
     return 0.5 * (1 + math.cos(math.pi * done))
 
 

@@ -35,7 +35,7 @@ class _Frozen(BaseModel):
 class CropRecipe(_Frozen):
     """Which pixels are learned from."""
 
-    crop_px: int = Field(64, ge=32, description="side of a high-resolution training crop, in px")
+    crop_px: int = Field(96, ge=32, description="side of a high-resolution training crop, in px")
     margin_px: int = Field(16, ge=0, description="extra px on each side that resampling sees and training does not")
     reductions: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (2, 3, 4), min_length=1, description="photos are reduced by these, so that lossy sources are sharp"
@@ -82,7 +82,7 @@ class DegradationMix(_Frozen):
     Fields that are not of `first` and `second` describe the single mild stage, but for the sinc filter.
     """
 
-    degraded_share: Share = 0.5
+    degraded_share: Share = 0.4
     single_stage_share: Share = Field(0.5, description="of the degraded: one mild stage; the others take two")
     blur_sigma_px: float = Field(1.6, ge=0, description="largest Gaussian sigma, in high-resolution px")
     noise_share: Share = 0.5
@@ -101,7 +101,7 @@ class AdversarialRecipe(_Frozen):
     It starts from the averaged weights of the first phase, with a fresh optimiser and another cosine schedule.
     """
 
-    iterations: int = Field(9_000, ge=1, description="on top of those of the first phase")
+    iterations: int = Field(6_500, ge=1, description="on top of those of the first phase")
     batch_size: int = Field(12, ge=1)
     learning_rate: float = Field(2e-4, gt=0)
     ema_decay: float = Field(0.998, gt=0, lt=1)
@@ -149,7 +149,7 @@ class Recipe(_Frozen):
         "x0", description="what the network is trained to predict; x0 keeps flat areas clean early on"
     )
     snr_weight_cap: float = Field(
-        5.0, ge=1, description="x0 only: weight of the squared error = SNR clipped to [1, cap]"
+        25.0, ge=1, description="x0 only: weight of the squared error = SNR clipped to [1, cap]"
     )
     one_step_share: Share = Field(
         0.125, description="of each batch at the last timestep, pure noise, which a single step starts from"
@@ -157,18 +157,23 @@ class Recipe(_Frozen):
     initial_weights: str | None = Field(
         None, description="embedded name or model folder whose weights the network starts from; None: random"
     )
-    iterations: int = Field(8_000, ge=0, description="of the first phase")
-    batch_size: int = Field(32, ge=1)
-    learning_rate: float = Field(4e-4, gt=0)
+    iterations: int = Field(5_250, ge=0, description="of the first phase")
+    decay_iterations: int | None = Field(
+        12_000, ge=1, description="of the first phase's cosine, which the second may cut short; None: its iterations"
+    )
+    batch_size: int = Field(16, ge=1)
+    learning_rate: float = Field(6e-4, gt=0)
     warmup_iterations: int = Field(200, ge=0)
     weight_decay: float = Field(0.01, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     ema_decay: float = Field(0.999, gt=0, lt=1)
-    checkpoint_every: int = Field(500, ge=1)
-    unet: UNetShape = UNetShape()
+    checkpoint_every: int = Field(250, ge=1)
+    unet: UNetShape = UNetShape(
+        block_out_channels=(96, 128, 192), layers_per_block=1, norm="channel", preconditioned=True
+    )
     crops: CropRecipe = CropRecipe()
     degradation: DegradationMix = DegradationMix()
-    adversarial: AdversarialRecipe | None = None
+    adversarial: AdversarialRecipe | None = AdversarialRecipe()
     validation: ValidationRecipe = ValidationRecipe()
 
     @model_validator(mode="after")
@@ -197,18 +202,19 @@ class Recipe(_Frozen):
         """Return what holds at an iteration, counted from 1."""
         second = self.adversarial
         if second is None or iteration <= self.iterations:
-            return Phase(False, iteration, self.iterations, self.batch_size, self.learning_rate, self.ema_decay)
+            decay = max(self.iterations, self.decay_iterations or 0)
+            return Phase(False, iteration, decay, self.batch_size, self.learning_rate, self.ema_decay)
         own = iteration - self.iterations
         return Phase(True, own, second.iterations, second.batch_size, second.learning_rate, second.ema_decay)
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Where in which phase an iteration is; `iteration` counts from 1 within the phase."""
+    """Where in which phase an iteration is: it counts from 1 within the phase, whose cosine ends at the last field."""
 
     judged: bool
     iteration: int
-    iterations: int
+    decay_iterations: int
     batch_size: int
     learning_rate: float
     ema_decay: float
