@@ -210,7 +210,7 @@ class Recipe(_Frozen):
 
 @dataclass(frozen=True)
 class Phase:
-    """Where in which phase an iteration is: it counts from 1 within the phase, whose cosine ends at the last field."""
+    """Where in which phase an iteration is, counted from 1 within it; the cosine is `decay_iterations` long."""
 
     judged: bool
     iteration: int
