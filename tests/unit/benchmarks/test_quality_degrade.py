@@ -42,3 +42,14 @@ def test_a_degraded_input_is_a_quarter_as_wide_and_worse_than_the_clean_one_but_
         assert (worn.size, worn.mode) == ((48, 40), "RGB")
         error = np.asarray(worn, float) - np.asarray(clean, float)
         assert 20 < 10 * np.log10(255**2 / np.square(error).mean()) < 35
+
+
+def test_a_flat_picture_gets_about_the_noise_that_was_drawn() -> None:
+    """Of names that draw a JPEG quality high enough to keep it: the noise of before counts a quarter."""
+    flat = Image.new("RGB", (512, 512), (128, 128, 128))
+    to_luma = np.array([0.299, 0.587, 0.114])
+    for name in ("garden", "a"):
+        before, after = stages(name)
+        drawn = np.hypot(after.noise_levels, before.noise_levels / 4) * np.linalg.norm(to_luma)
+        std = (np.asarray(degrade(flat, 4, name)) @ to_luma).std()
+        assert 0.7 * drawn < std < 1.1 * drawn
