@@ -2,7 +2,7 @@
 
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from quality_degrade import degrade
 from quality_values import Inputs
 
 from tss_ray.diffusion.texture import luma, noise_sigma, texture_map, texture_score
+from tss_ray.errors import InputError
 from tss_ray.storage.sample_photos import names, reduced_png, reference
 from tss_ray.training.photos import photos
 
@@ -52,11 +53,19 @@ def sample_crops(num: int, limit: int | None = None, degraded: bool = False) -> 
 
 def heldout_crops(folder: Path, num: int, limit: int | None = None, degraded: bool = False) -> Iterator[Crop]:
     """Yield the same of the held-out photographs in `folder`, reduced first: lossy sources are sharp then."""
-    for path in photos(folder, "heldout")[:limit]:
-        with Image.open(path) as file:
-            photo = file.convert("RGB")
+    yield from photo_crops("heldout", photos(folder, "heldout")[:limit], num, degraded)
+
+
+def photo_crops(source: str, paths: Iterable[Path], num: int, degraded: bool = False) -> Iterator[Crop]:
+    """Yield the same of any photographs, reduced in the same way. Raises InputError for a file that is no image."""
+    for path in paths:
+        try:
+            with Image.open(path) as file:
+                photo = file.convert("RGB")
+        except OSError as error:
+            raise InputError(f"{path} is no image: {error}; take it out of the folder") from error
         photo = _cut(photo.reduce(3 if photo.width * photo.height > _LARGE_PX else 2))
-        yield from _crops("heldout", path.stem, photo, _reduce(photo), num, degraded)
+        yield from _crops(source, path.stem, photo, _reduce(photo), num, degraded)
 
 
 def _crops(source: str, name: str, photo: Image.Image, small: Image.Image, num: int, degraded: bool) -> Iterator[Crop]:

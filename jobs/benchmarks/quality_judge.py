@@ -16,6 +16,8 @@ from tss_ray.quality.metrics import NO_REFERENCE, metric
 from tss_ray.quality.psnr import psnry
 
 ORIGINAL = "original"
+_ALWAYS = ("ssim", "fsim", "gmsd", "niqe", "piqe")
+"""The columns that a value always has."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,17 @@ class Judge:
         """Make pyiqa's metrics of these names; what is unavailable is left out, with a warning."""
         self._metrics = {name: made for name in names if (made := metric(name)) is not None}
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The metrics that were made."""
+        return tuple(self._metrics)
+
     def values(self, crop: Crop, outputs: dict[str, Output]) -> list[Value]:
         """Return a value for each output, and last that of the original."""
         judged = outputs | {ORIGINAL: Output(crop.hr, 0, 0.0)}
-        scores = {name: self._scores(crop, output.pixels, name == ORIGINAL) for name, output in judged.items()}
+        scores = {name: self.scores(crop, output.pixels, name == ORIGINAL) for name, output in judged.items()}
         for score in scores.values():
-            score["piqe_distance"] = _distance(score["piqe"], scores[ORIGINAL]["piqe"])
+            score["piqe_distance"] = distance(score["piqe"], scores[ORIGINAL]["piqe"])
         return [
             Value(
                 source=crop.source,
@@ -56,7 +63,8 @@ class Judge:
             for name, output in judged.items()
         ]
 
-    def _scores(self, crop: Crop, pixels: NDArray[np.uint8], is_original: bool) -> dict[str, float | None]:
+    def scores(self, crop: Crop, pixels: NDArray[np.uint8], is_original: bool = False) -> dict[str, float | None]:
+        """Return what pixels (H,W,3) uint8 score by name; None where a metric is missing, not finite or says nothing."""
         picture, hr, lr = (_unit(each) for each in (pixels, crop.hr, crop.lr))
 
         def ask(name: str) -> float | None:
@@ -66,13 +74,14 @@ class Judge:
             value = asked(picture, hr)
             return value if math.isfinite(value) else None
 
-        return {name: ask(name) for name in ("ssim", "fsim", "gmsd", "niqe", "piqe")} | {
+        return {name: ask(name) for name in dict.fromkeys((*_ALWAYS, *self._metrics))} | {
             "psnry": None if is_original else psnry(picture, hr),
             "lr_psnr": lr_consistency_psnr(picture, lr, SCALE),
         }
 
 
-def _distance(first: float | None, second: float | None) -> float | None:
+def distance(first: float | None, second: float | None) -> float | None:
+    """Return how far two scores are apart; None where one is missing."""
     return None if first is None or second is None else abs(first - second)
 
 

@@ -1,5 +1,6 @@
 """The upscaler that the quality benchmark measures: the product's own engine, with its default tiles and dtype."""
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 
 import numpy as np
@@ -38,8 +39,15 @@ class Upscaler:
     def upscale(self, lr: NDArray[np.uint8], num_steps: int, family: PlanFamily, image_key: str) -> NDArray[np.uint8]:
         """Enlarge (h,w,3) uint8; no steps is the bicubic enlargement."""
         plan = make_plan(self._model.card.num_timesteps, num_steps, family, self._plan.a, self._plan.n)
-        future: Future[DenoisedImage] = Future()
-        self._engine.submit(ImageRequest(image_key, lr, plan, eta=self._plan.eta, seed=0), future)
-        while not self._engine.idle:
-            self._engine.step()
-        return compose(future.result(), self.scale)
+        (denoised,) = run([ImageRequest(image_key, lr, plan, eta=self._plan.eta, seed=0)], self._engine)
+        return compose(denoised, self.scale)
+
+
+def run(requests: Sequence[ImageRequest], engine: Engine) -> list[DenoisedImage]:
+    """Denoise images together, so that their tiles fill the engine's batch; return them in the order given."""
+    futures: list[Future[DenoisedImage]] = [Future() for _ in requests]
+    for request, future in zip(requests, futures, strict=True):
+        engine.submit(request, future)
+    while not engine.idle:
+        engine.step()
+    return [future.result() for future in futures]

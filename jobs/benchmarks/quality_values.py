@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
+from bootstrap import interval
 
 Inputs = Literal["clean", "degraded"]
 
@@ -16,9 +16,6 @@ BIN_SCORES = (0.45, 0.60)
 held-out photographs: they stand for 6, 10 and 9 of them."""
 TEXTURED_SCORE = BIN_SCORES[0]
 """From this score on a crop counts as textured in the last line: the two upper bins."""
-
-_RESAMPLES = 2000
-_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -88,11 +85,7 @@ def mean(found: Sequence[float]) -> float | None:
 def half_width(found: Sequence[float]) -> float | None:
     """Return half the width of the 95% interval of the mean; None for fewer than two numbers.
 
-    The percentile bootstrap (Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979) over crops, with a fixed
-    seed. Crops of one photograph are resampled as if they were independent.
+    Crops of one photograph are resampled as if they were independent.
     """
-    if len(found) < 2:
-        return None
-    picks = np.random.RandomState(_SEED).randint(len(found), size=(_RESAMPLES, len(found)))
-    low, high = np.percentile(np.asarray(found)[picks].mean(axis=1), (2.5, 97.5))
-    return float(high - low) / 2
+    found_interval = interval(found)
+    return None if found_interval is None else found_interval.half_width

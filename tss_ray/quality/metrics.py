@@ -26,11 +26,17 @@ _FILES: dict[str, tuple[str, ...]] = {
     "fsim": (),
     "gmsd": (),
     "piqe": (),
-    "niqe": ("niqe_modelparameters.mat",),
+    "niqe": ("pyiqa/niqe_modelparameters.mat",),
+    "musiq": ("pyiqa/musiq_koniq_ckpt-e95806b9.pth",),
+    "clipiqa": ("clip/RN50.pt",),
+    "lpips": ("pyiqa/LPIPS_v0.1_alex-df73285e.pth", "checkpoints/alexnet-owt-7be5be79.pth"),
 }
-"""Metric -> the files that it reads from `weights_folder`."""
+"""Metric -> the files that it reads from torch's hub folder."""
 
-NO_REFERENCE = frozenset({"niqe", "piqe"})
+_REMEDIES = {"niqe": "write it with jobs/benchmarks/niqe_parameters.py"}
+_REMEDY = "put it there yourself: nothing is downloaded here"
+
+NO_REFERENCE = frozenset({"niqe", "piqe", "musiq", "clipiqa"})
 """These look at a picture alone; the others compare it with its original."""
 
 
@@ -40,8 +46,8 @@ def names() -> tuple[str, ...]:
 
 
 def weights_folder() -> Path:
-    """Return where pyiqa looks for files: torch's hub folder, which TORCH_HOME moves."""
-    return Path(torch.hub.get_dir()) / "pyiqa"
+    """Return where pyiqa and torchvision look for files: torch's hub folder, which TORCH_HOME moves."""
+    return Path(torch.hub.get_dir())
 
 
 def missing_weights(name: str) -> list[Path]:
@@ -58,9 +64,10 @@ def metric(name: str, device: str = "cpu") -> "Metric | None":
     """
     if missing := missing_weights(name):
         log.warning(
-            "%s is left out: %s is missing; write it with jobs/benchmarks/niqe_parameters.py",
+            "%s is left out: %s is missing; %s",
             name,
             ", ".join(str(path) for path in missing),
+            _REMEDIES.get(name, _REMEDY),
         )
         return None
     if importlib.util.find_spec("pyiqa") is None:
