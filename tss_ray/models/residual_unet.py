@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tss_ray.diffusion.noise_schedule import cosine_alphas_cumprod
+from tss_ray.diffusion.time_embedding import SpatialTimeEmbedding
 from tss_ray.imaging.resample import upsample
 from tss_ray.models.card import ModelCard
 
@@ -59,6 +60,7 @@ class ResidualUNet:
             network = build_unet(card.scale, shape.block_out_channels, shape.layers_per_block, shape.norm_num_groups)
         network.load_state_dict({name: value.to(dtype) for name, value in weights.items()}, assign=True)
         self._network: Any = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._spatial = SpatialTimeEmbedding(self._network)
 
     def latent_shape(self, tile_px: int) -> tuple[int, int, int]:
         """Return (3·scale², tile_px, tile_px)."""
@@ -69,9 +71,11 @@ class ResidualUNet:
         return lr
 
     @torch.inference_mode()
-    def predict(self, x: Tensor, condition: Tensor, timesteps: Tensor) -> Tensor:
-        """Predict v."""
+    def predict(self, x: Tensor, condition: Tensor, timesteps: Tensor, levels: Tensor | None = None) -> Tensor:
+        """Predict what the card's prediction_type says."""
         stacked = torch.cat([x, condition], 1).to(self._dtype, memory_format=torch.channels_last)
+        if levels is not None:
+            return self._spatial(stacked, timesteps, levels).float()
         return self._network(stacked, timesteps, return_dict=False)[0].float()  # type: ignore[no-any-return]
 
     def decode(self, latents: Tensor) -> Tensor:

@@ -185,7 +185,7 @@ def test_overlapping_tiles_start_from_the_same_noise(
     make_engine: MakeEngine, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine, seen = make_engine(2), []
-    monkeypatch.setattr(engine._runner, "load", lambda slot, noise, lr: seen.append(noise))
+    monkeypatch.setattr(engine._runner, "load", lambda slot, noise, lr, levels: seen.append(noise))
     engine.submit(make_request("a", 16, 28, 1), Future())
     engine.step()
     assert torch.equal(seen[0][..., 12:], seen[1][..., :4])

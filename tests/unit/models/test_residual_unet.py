@@ -43,3 +43,23 @@ def test_a_sample_s_prediction_depends_on_its_own_timestep_and_condition(tiny_mo
 
 def test_the_schedule_is_float64_and_as_long_as_the_card_says(tiny_model: SuperResolutionModel) -> None:
     assert torch.equal(tiny_model.alphas_cumprod, cosine_alphas_cumprod(50))
+
+
+def test_a_map_of_one_level_is_the_ordinary_prediction(tiny_model: SuperResolutionModel) -> None:
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(2, 48, 16, 16, generator=generator)
+    lr = torch.rand(2, 3, 16, 16, generator=generator)
+    timesteps = torch.tensor([[49, 20, 3], [7, 7, 30]])
+    for level in range(3):
+        found = tiny_model.predict(x, lr, timesteps, torch.full((2, 16, 16), level))
+        assert (found.shape, found.dtype) == (x.shape, torch.float32)
+        assert torch.allclose(found, tiny_model.predict(x, lr, timesteps[:, level]), atol=1e-5)
+
+
+def test_a_map_of_two_levels_is_neither_of_the_two(tiny_model: SuperResolutionModel) -> None:
+    x, lr = torch.zeros(1, 48, 16, 16), torch.zeros(1, 3, 16, 16)
+    levels = torch.zeros(1, 16, 16, dtype=torch.long)
+    levels[..., 8:] = 1
+    mixed = tiny_model.predict(x, lr, torch.tensor([[49, 3]]), levels)
+    for t in (49, 3):
+        assert not torch.allclose(mixed, tiny_model.predict(x, lr, torch.tensor([t])), atol=1e-3)
