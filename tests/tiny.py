@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from tss_ray.models.card import CARD_FILE, WEIGHTS_FILE
+from tss_ray.models.card import CARD_FILE, WEIGHTS_FILE, UNetShape
 from tss_ray.models.residual_unet import build_unet
 
 TINY_UNET = {"block_out_channels": [8, 8], "layers_per_block": 1, "norm_num_groups": 4}
@@ -18,7 +18,7 @@ def write_tiny_model(folder: Path, **changes: object) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = build_unet(4, (8, 8), 1, 4)
+        network = build_unet(4, UNetShape.model_validate(TINY_UNET))
     save_file({name: value.contiguous() for name, value in network.state_dict().items()}, folder / WEIGHTS_FILE)
     card: dict[str, object] = {
         "model_id": "tiny",

@@ -9,14 +9,16 @@ import typer
 import yaml
 from rich.console import Console
 
-from tss_ray.errors import SpecError, TssRayError
-from tss_ray.spec import load_spec
+from tss_ray.errors import SpecError, StorageError, TssRayError
+from tss_ray.spec import PlanSpec, load_plan, load_spec
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 _STRICT_EXIT, _INCOMPLETE_EXIT, _STOPPED_EXIT = 3, 1, 130
 _PIPE_WIDTH = 4096
 """Nothing is folded where a program reads."""
+_PLOT_WIDTH = 100
+_PLAN = PlanSpec()
 
 
 @app.callback()
@@ -65,8 +67,7 @@ def upscale(
 
     with JobDisplay(Console(stderr=True)) as watcher:
         result = run_job(job, watcher)
-    out = Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
-    out.print(closing_table(result))
+    _stdout().print(closing_table(result))
     if result.stopped and not result.complete:
         Console(stderr=True).print("stopped before the end; run the same command again to go on")
         raise typer.Exit(_STOPPED_EXIT)
@@ -91,6 +92,43 @@ def train(
     from tss_ray.training.job import run
 
     run(photos, out, recipe, device, stop_at)
+
+
+@app.command("plan-steps")
+def plan_steps(
+    steps: Annotated[int, typer.Option(help="how many denoising steps")],
+    family: Annotated[
+        str, typer.Option(help="uniform, tds (or polynomial), trigonometric, exponential, late_only, early_only")
+    ] = _PLAN.family,
+    a: Annotated[float, typer.Option(help="where the halves meet, in (0,1)")] = _PLAN.a,
+    n: Annotated[float, typer.Option(help="how uneven, 1 (uniform) to 8")] = _PLAN.n,
+    timesteps: Annotated[int, typer.Option(help="the model's timesteps")] = 1000,
+    schedule: Annotated[str, typer.Option(help="the model's noise schedule")] = "cosine",
+    plot: Annotated[bool, typer.Option("--plot", help="draw the plan above the uniform one")] = False,
+    svg: Annotated[Path | None, typer.Option(metavar="FILE", help="write a chart as SVG")] = None,
+) -> None:
+    """Show which timesteps a plan visits, beside the uniform plan and with their noise."""
+    plan = load_plan({"family": family, "a": a, "n": n})
+
+    from tss_ray.report.plan_plot import draw_plan, plan_svg
+    from tss_ray.report.plan_steps import beside_uniform, steps_table
+
+    shown = beside_uniform(timesteps, steps, plan.family, plan.a, plan.n)
+    out = _stdout()
+    table = steps_table(shown, schedule)
+    out.print(f"{shown.title}, {schedule} schedule", table, sep="\n", highlight=False)
+    if plot:
+        out.print()
+        out.print(draw_plan(shown, min(out.width, _PLOT_WIDTH), out.options.ascii_only))
+    if svg is not None:
+        try:
+            svg.write_text(plan_svg(shown), encoding="utf-8")
+        except OSError as error:
+            raise StorageError(f"cannot write {svg}: {error.strerror}; give another file to --svg") from error
+
+
+def _stdout() -> Console:
+    return Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
 
 
 def _parse_settings(settings: list[str]) -> dict[str, Any]:

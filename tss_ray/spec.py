@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tss_ray.errors import SpecError
 
@@ -37,10 +37,18 @@ class TileSpec(_Frozen):
 class PlanSpec(_Frozen):
     """Which timesteps are visited (DESIGN 4)."""
 
-    family: Literal["uniform", "tds"] = Field("tds", description="tds: dense at both ends, sparse between")
+    family: Literal["uniform", "tds", "trigonometric", "exponential", "late_only", "early_only"] = Field(
+        "tds", description="tds (or polynomial), trigonometric, exponential: dense at both ends; the last two: at one"
+    )
     a: float = Field(0.5, gt=0, lt=1, description="where the early half ends and the late half begins")
-    n: float = Field(2.0, ge=1, le=8, description="power; 1 is uniform")
+    n: float = Field(2.0, ge=1, le=8, description="how uneven, the same in every family; 1 is uniform")
     eta: float = Field(0.0, ge=0, le=1, description="share of the DDPM noise put back at each step; 0 is deterministic")
+
+    @field_validator("family", mode="before")
+    @classmethod
+    def _polynomial_is_tds(cls, family: object) -> object:
+        """Take the name that tells the curve for the one that hashes and rows of earlier runs carry."""
+        return "tds" if family == "polynomial" else family
 
 
 class BudgetSpec(_Frozen):
@@ -169,6 +177,14 @@ def load_spec(path: Path | None, overrides: dict[str, Any]) -> JobSpec:
         node[leaf] = value
     try:
         return JobSpec.model_validate(settings)
+    except ValidationError as error:
+        raise SpecError(_explain(error)) from error
+
+
+def load_plan(settings: dict[str, Any]) -> PlanSpec:
+    """Build the settings of a plan alone. Raises SpecError for an unknown key or a value out of bounds."""
+    try:
+        return PlanSpec.model_validate(settings)
     except ValidationError as error:
         raise SpecError(_explain(error)) from error
 

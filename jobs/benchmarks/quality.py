@@ -1,167 +1,215 @@
-"""How good the embedded model is, and what the number and the spacing of denoising steps change.
+"""How good the embedded model is, beside Real-ESRGAN, and what the number and the spacing of denoising steps change.
 
-    python jobs/benchmarks/quality.py [--quick] [--photos DIR] [--model NAME|DIR] [--out DIR]
+    python jobs/benchmarks/quality.py [--quick] [--photos DIR] [--with-realesrgan] [--model NAME|DIR] [--out DIR]
 
 The protocol
 - Photographs: (a) `sample`, those of sample://photos; (b) `heldout`, with --photos, those of the split heldout of
   tss_ray/training/photos.csv. None of them is trained on. Held-out photographs are first reduced by 2 (by 3 above 8
-  megapixels) with Pillow's `reduce`, so that lossy sources are sharp.
-- Input: the whole photograph, its sides cut to multiples of 4, reduced by 4 with Pillow's BICUBIC, as 8 bits.
+  megapixels) with Pillow's `reduce`, so that lossy sources are sharp. --limit takes the first N of each set only.
+- Inputs: `clean` is the whole photograph, its sides cut to multiples of 4, reduced by 4 with Pillow's BICUBIC, as 8
+  bits. `degraded` is blurred, made noisy and JPEG-compressed before and after that reduction, each drawn evenly from
+  the photograph's name (quality_degrade.py): before, blur of sigma 0.4 to 1.6 px, white noise of sigma 1 to 8 of 255,
+  JPEG quality 75 to 95; after, 0 to 0.5 px, 0.5 to 4 of 255, quality 60 to 95.
 - Crops: 384 px of the original (96 px of the input), or the largest multiple of 32 px that fits; at least 192. Windows
   stand on a grid of 96 px, ranked by texture (mean standard deviation of luma in blocks of 8 px); the best is taken,
-  then the next best that overlaps none taken, up to --crops for each photograph.
-- Methods: `bicubic`, the enlargement that the model adds to; `1 step`; 4, 7 and 15 steps, `uniform` and `tds` (a = 0.5,
-  n = 2); deterministic DDIM (eta 0), through the product's engine with its default tiles and the dtype that it picks,
-  the same noise for every method of a crop. Outputs are rounded to 8 bits before anything is measured.
+  then the next best that overlaps none taken, up to --crops for each photograph. Clean and degraded share their crops.
+- Methods: `bicubic`, the enlargement that the model adds to; with --with-realesrgan `realesrgan`, Real-ESRGAN x4plus in
+  one piece, on the CPU with torch's number of threads (realesrgan.py); `1 step`; 2, 4, 7 and 15 steps, `uniform` and
+  `tds` (--a, --n; with a = 0.5 the plans of 2 steps are the same), with --eta of the DDPM noise, each by default
+  PlanSpec's; through the product's engine with its default tiles and the dtype that it picks, the same noise for every
+  method of a crop. Outputs are rounded to 8 bits before anything is measured.
 - Metrics: PSNR-Y on full-range BT.601 luma (tss_ray.quality.psnr; MATLAB's convention reads 1.322 dB higher), SSIM on
-  the same luma rounded to 8 bits (pyiqa `ssim`, 11 px Gaussian window, no downsampling), NIQE (pyiqa `niqe`), PIQE
-  (pyiqa `piqe`), and LR consistency (the output reduced again against the input, RGB). Border px count. NIQE and PIQE
-  need no original: the row `original` says what the photograph itself scores. Values are means over crops.
+  the same luma rounded to 8 bits (pyiqa `ssim`, 11 px Gaussian window, no downsampling), FSIM with colour (pyiqa
+  `fsim`), GMSD (pyiqa `gmsd`), NIQE (pyiqa `niqe`), PIQE (pyiqa `piqe`) and its distance to the original's, crop by
+  crop, and LR consistency (the output reduced again against the input, RGB: a degraded input's faults count as content
+  there). Border px count. NIQE and PIQE need no original: the row `original` says what the photograph itself scores.
+- Seconds are wall clock for one crop, after one call of each network that does not count.
+- Values are means over crops; ± is half a 95% bootstrap interval of the mean (2000 resamples of the crops).
+- Texture: the product's score of the crop's clean input; below 0.45 `smooth`, below 0.60 `middle`, from there
+  `textured`. Where only "textured crops" are spoken of, those from 0.45 on are meant.
 - Without NIQE's parameter file (see README.md) there is no NIQE column, and a line says that PIQE stands in.
 
---quick: sample photographs only, one crop each, bicubic, 1 step, 7 and 15 tds steps; under a minute on two cores.
+--quick: clean sample photographs only, one crop each, bicubic, 1 step, 7 and 15 tds steps, without FSIM and GMSD; under
+a minute on two cores (--with-realesrgan adds some 10 s a crop).
 
-Tables and logs go to stderr. The last line of stdout is one JSON object, from the tds rows (1 step is the same in both
-families), averaged over all crops measured, all against `bicubic`, null where it could not be measured:
-  psnry_gain_1step    PSNR-Y of 1 step less that of bicubic, dB
-  niqe_drop_7step     NIQE of bicubic less that of 7 steps; niqe_drop_15step likewise
-  psnry_loss_15step   PSNR-Y of bicubic less that of 15 steps, dB
+Tables and logs go to stderr. The last line of stdout is one JSON object of means over the held-out crops, or over the
+sample's where --photos was not given, on clean inputs unless the key says degraded; null where something was not
+measured:
+  setting_best               of our settings of at most 15 steps the one with the lowest NIQE; `ours` below is that one
+  niqe_ours_best             its NIQE
+  niqe_realesrgan            Real-ESRGAN's
+  psnry_ours_best            its PSNR-Y, dB
+  psnry_realesrgan           Real-ESRGAN's
+  psnry_gain_1step           PSNR-Y of 1 step less that of bicubic, dB, textured crops only
+  seconds_ratio              seconds of Real-ESRGAN by those of ours; null where ours ran on a GPU
+  niqe_drop_7step            NIQE of bicubic less that of 7 tds
+  niqe_drop_15step           NIQE of bicubic less that of 15 tds
+  psnry_loss_15step          PSNR-Y of bicubic less that of 15 tds, dB
+  niqe_ours_degraded         NIQE of setting_best, which is chosen on clean inputs here too
+  niqe_realesrgan_degraded   Real-ESRGAN's
+  psnry_ours_degraded        PSNR-Y of setting_best, dB
+  psnry_realesrgan_degraded  Real-ESRGAN's
+  lr_psnr_1step              LR consistency of 1 step, dB
+  lr_psnr_15step             LR consistency of 15 tds, dB
+  niqe_monotone              whether NIQE falls from each of 1, 2, 4, 7 and 15 tds steps to the next
 """
 
 import argparse
 import json
 import logging
-import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from quality_crops import SCALE, Crop, heldout_crops, sample_crops
+from quality_crops import Crop, heldout_crops, sample_crops
+from quality_headline import REALESRGAN, headline
+from quality_judge import ORIGINAL, Judge, Output
 from quality_model import Upscaler
-from quality_report import Value, mean, print_tables, write_grids, write_parquet
+from quality_pictures import Row, write_grids, write_page
+from quality_report import print_report, write_parquet
+from quality_values import Value
+from realesrgan import RealEsrgan
 from rich.console import Console
-from torch import Tensor
 
 from tss_ray.diffusion.timesteps import PlanFamily
 from tss_ray.errors import TssRayError
-from tss_ray.quality.lr_consistency import lr_consistency_psnr
-from tss_ray.quality.metrics import Metric, metric
-from tss_ray.quality.psnr import psnry
-from tss_ray.spec import JobSpec
+from tss_ray.spec import JobSpec, PlanSpec, load_spec
 
 Method = tuple[str, int, PlanFamily]
 _FULL: tuple[Method, ...] = (
     ("1 step", 1, "tds"),
-    *((f"{steps} {family}", steps, family) for steps in (4, 7, 15) for family in ("uniform", "tds")),
+    *((f"{steps} {family}", steps, family) for steps in (2, 4, 7, 15) for family in ("uniform", "tds")),
 )
 _QUICK: tuple[Method, ...] = (("1 step", 1, "tds"), ("7 tds", 7, "tds"), ("15 tds", 15, "tds"))
-_IN_GRID = ("bicubic", "1 step", "7 uniform", "7 tds", "15 tds", "original")
+_FULL_METRICS = ("ssim", "fsim", "gmsd", "niqe", "piqe")
+_QUICK_METRICS = ("ssim", "niqe", "piqe")
+_PICTURED = ("bicubic", REALESRGAN, "1 step", "7 tds", "15 tds", ORIGINAL)
+_LOG_COLUMNS = 150
+
+
+class Bench:
+    """The networks of one run and the methods that they are measured under."""
+
+    def __init__(self, spec: JobSpec, methods: tuple[Method, ...], with_realesrgan: bool) -> None:
+        """Load them. Raises ModelError for damaged weights or missing wheels."""
+        self._upscaler = Upscaler(spec.model, spec.plan)
+        self._methods = (("bicubic", 0, "uniform"), *methods)
+        self._realesrgan: RealEsrgan | None = None
+        if with_realesrgan:
+            self._realesrgan = RealEsrgan(torch.get_num_threads(), self._upscaler.dtype is torch.bfloat16)
+        self.same_device = self._upscaler.device.type == "cpu"
+        self._is_warm = False
+
+    def outputs(self, crop: Crop) -> dict[str, Output]:
+        """Enlarge a crop by every method."""
+        runs = self._runs(crop)
+        if not self._is_warm:
+            for name in {REALESRGAN, "1 step"} & runs.keys():
+                runs[name][0]()
+            self._is_warm = True
+        return {name: _timed(run, num_steps) for name, (run, num_steps) in runs.items()}
+
+    def _runs(self, crop: Crop) -> dict[str, tuple[Callable[[], NDArray[np.uint8]], int]]:
+        key = f"{crop.photo}/{crop.top}/{crop.left}"
+
+        def ours(num_steps: int, family: PlanFamily) -> Callable[[], NDArray[np.uint8]]:
+            return lambda: self._upscaler.upscale(crop.lr, num_steps, family, key)
+
+        runs = {name: (ours(num_steps, family), num_steps) for name, num_steps, family in self._methods}
+        if (theirs := self._realesrgan) is None:
+            return runs
+        bicubic = runs.pop("bicubic")  # the tables' order: what is common first, then ours
+        return {"bicubic": bicubic, REALESRGAN: (lambda: theirs.upscale(crop.lr), 0), **runs}
 
 
 def main() -> int:
     """Measure, report, and return the exit code."""
     arguments = _arguments()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
-    console = Console(stderr=True, width=None if sys.stderr.isatty() else 120)  # 80 cuts figures off in a log
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else _LOG_COLUMNS)  # 80 cuts figures off in a log
+    quick = arguments.quick
     try:
-        upscaler = Upscaler(arguments.model)
-        values, pictures = _measure(upscaler, _crops(arguments), _QUICK if arguments.quick else _FULL, console)
+        bench = Bench(_spec(arguments), _QUICK if quick else _FULL, arguments.with_realesrgan)
+        judge = Judge(_QUICK_METRICS if quick else _FULL_METRICS)
+        values, rows = _measure(bench, judge, _crops(arguments), console)
     except TssRayError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    print_tables(values, console)
+    print_report(values, console)
     if all(value.niqe is None for value in values):
         console.print("NIQE's parameters are missing: PIQE stands in for it; see jobs/benchmarks/README.md")
     if arguments.out is not None:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        write_parquet(values, arguments.out / "quality.parquet")
-        console.print("written:", arguments.out / "quality.parquet", *write_grids(pictures, arguments.out))
-    print(json.dumps(headline(values)))
+        _write(values, rows, arguments.out, console)
+    print(json.dumps(headline(values, bench.same_device)))
     return 0
 
 
-def headline(values: list[Value]) -> dict[str, float | None]:
-    """Return the four figures of the last line."""
-
-    def difference(metric_name: str, first: str, second: str) -> float | None:
-        a, b = mean(values, first, metric_name), mean(values, second, metric_name)
-        return None if a is None or b is None else round(a - b, 4)
-
-    return {
-        "psnry_gain_1step": difference("psnry", "1 step", "bicubic"),
-        "niqe_drop_7step": difference("niqe", "bicubic", "7 tds"),
-        "niqe_drop_15step": difference("niqe", "bicubic", "15 tds"),
-        "psnry_loss_15step": difference("psnry", "bicubic", "15 tds"),
-    }
-
-
-def _measure(
-    upscaler: Upscaler, crops: Iterator[Crop], methods: tuple[Method, ...], console: Console
-) -> tuple[list[Value], list[tuple[str, dict[str, NDArray[np.uint8]]]]]:
-    metrics = {name: metric(name) for name in ("ssim", "niqe", "piqe")}
-    values, pictures = [], []
+def _measure(bench: Bench, judge: Judge, crops: Iterator[Crop], console: Console) -> tuple[list[Value], list[Row]]:
+    values: list[Value] = []
+    rows: list[Row] = []
     for crop in crops:
         started = time.monotonic()
-        outputs, key = {}, f"{crop.photo}/{crop.top}/{crop.left}"
-        for name, num_steps, family in (("bicubic", 0, "uniform"), *methods):
-            since = time.monotonic()
-            outputs[name] = upscaler.upscale(crop.lr, num_steps, family, key), num_steps, time.monotonic() - since
-        outputs["original"] = crop.hr, 0, 0.0
-        values += [_value(crop, name, *output, metrics) for name, output in outputs.items()]
-        pictures.append((crop.photo, {name: outputs[name][0] for name in _IN_GRID if name in outputs}))
-        console.print(f"{crop.source} {crop.photo} {crop.top},{crop.left}: {time.monotonic() - started:.1f} s")
-    return values, pictures
+        outputs = bench.outputs(crop)
+        values += judge.values(crop, outputs)
+        pictures = {name: output.pixels for name, output in outputs.items()} | {ORIGINAL: crop.hr}
+        shown = {name: pictures[name] for name in _PICTURED if name in pictures}
+        rows.append(Row(values[-1].crop, crop.inputs, crop.lr, shown))
+        console.print(f"{rows[-1].title}: {time.monotonic() - started:.1f} s")
+    return values, rows
 
 
-def _value(
-    crop: Crop, method: str, sr: NDArray[np.uint8], num_steps: int, seconds: float, metrics: dict[str, Metric | None]
-) -> Value:
-    picture, hr, lr = (_unit(pixels) for pixels in (sr, crop.hr, crop.lr))
-    is_original = method == "original"
-
-    def ask(name: str) -> float | None:
-        asked = metrics[name]
-        value = math.nan if asked is None or (is_original and name == "ssim") else asked(picture, hr)
-        return value if math.isfinite(value) else None
-
-    return Value(
-        source=crop.source,
-        photo=crop.photo,
-        top=crop.top,
-        left=crop.left,
-        method=method,
-        num_steps=num_steps,
-        psnry=None if is_original else psnry(picture, hr),
-        ssim=ask("ssim"),
-        niqe=ask("niqe"),
-        piqe=ask("piqe"),
-        lr_psnr=lr_consistency_psnr(picture, lr, SCALE),
-        seconds=seconds,
-    )
+def _timed(run: Callable[[], NDArray[np.uint8]], num_steps: int) -> Output:
+    since = time.monotonic()
+    pixels = run()
+    return Output(pixels, num_steps, time.monotonic() - since)
 
 
-def _unit(pixels: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
+def _write(values: list[Value], rows: list[Row], folder: Path, console: Console) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    parquet, page = folder / "quality.parquet", folder / "pictures.html"
+    write_parquet(values, parquet)
+    write_page(rows, values, page)
+    console.print("written:", parquet, page, *write_grids(rows, folder))
 
 
 def _crops(arguments: argparse.Namespace) -> Iterator[Crop]:
-    yield from sample_crops(1 if arguments.quick else arguments.crops)
-    if arguments.photos is not None and not arguments.quick:
-        yield from heldout_crops(arguments.photos, arguments.crops)
+    if arguments.quick:
+        yield from sample_crops(1, arguments.limit)
+        return
+    yield from sample_crops(arguments.crops, arguments.limit, degraded=True)
+    if arguments.photos is not None:
+        yield from heldout_crops(arguments.photos, arguments.crops, arguments.limit, degraded=True)
+
+
+def _spec(arguments: argparse.Namespace) -> JobSpec:
+    """Return the settings as a job has them, so that their bounds are a job's. Raises SpecError."""
+    plan = {f"plan.{name}": getattr(arguments, name) for name in ("a", "n", "eta")}
+    return load_spec(None, {"input": "sample://photos", "output": "unused", "model": arguments.model} | plan)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="the small protocol, under a minute")
     parser.add_argument("--photos", type=Path, help="folder of the photographs (fetched by jobs/train_x4.py)")
+    parser.add_argument("--with-realesrgan", action="store_true", help="beside ours (extra `bench`)")
     parser.add_argument("--model", default=JobSpec.model_fields["model"].default, help="embedded name or model folder")
-    parser.add_argument("--out", type=Path, help="folder for quality.parquet and grid_*.png")
-    parser.add_argument("--crops", type=int, default=2, help="crops of each photograph, at most")
+    parser.add_argument("--out", type=Path, help="folder for quality.parquet, pictures.html and grid_*.png")
+    parser.add_argument("--crops", type=_count, default=2, help="crops of each photograph, at most")
+    parser.add_argument("--limit", type=_count, help="photographs of each set, at most")
+    for name in ("a", "n", "eta"):
+        field = PlanSpec.model_fields[name]
+        parser.add_argument(f"--{name}", type=float, default=field.default, help=f"{field.description} (%(default)g)")
     return parser.parse_args()
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: need a whole number from 1 up")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from concurrent.futures import Future
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from tss_ray.diffusion.timesteps import PlanFamily, make_plan
@@ -20,12 +21,14 @@ _MAX_BATCH = 4
 class Upscaler:
     """A model, an embedded name or a folder, behind an engine of its own."""
 
-    def __init__(self, model: str, use_gpu: bool = True) -> None:
-        """Load it. Raises ModelError if its weights are not what its card says."""
-        device = pick_device(use_gpu)
-        self._model = load_model(model, device, pick_dtype("auto", device))
+    def __init__(self, model: str, plan: PlanSpec | None = None, use_gpu: bool = True) -> None:
+        """Load it; a, n and eta come from `plan`. Raises ModelError if its weights are not what its card says."""
+        self.device = pick_device(use_gpu)
+        self.dtype: torch.dtype = pick_dtype("auto", self.device)
+        self._plan = plan or PlanSpec()
+        self._model = load_model(model, self.device, self.dtype)
         tiles = TileSpec()
-        self._engine = Engine(self._model, device, _MAX_BATCH, tiles.tile_px, tiles.overlap_px)
+        self._engine = Engine(self._model, self.device, _MAX_BATCH, tiles.tile_px, tiles.overlap_px)
 
     @property
     def scale(self) -> int:
@@ -33,10 +36,10 @@ class Upscaler:
         return self._model.card.scale
 
     def upscale(self, lr: NDArray[np.uint8], num_steps: int, family: PlanFamily, image_key: str) -> NDArray[np.uint8]:
-        """Enlarge (h,w,3) uint8 with the default a and n; no steps is the bicubic enlargement."""
-        plan = make_plan(self._model.card.num_timesteps, num_steps, family, PlanSpec().a, PlanSpec().n)
+        """Enlarge (h,w,3) uint8; no steps is the bicubic enlargement."""
+        plan = make_plan(self._model.card.num_timesteps, num_steps, family, self._plan.a, self._plan.n)
         future: Future[DenoisedImage] = Future()
-        self._engine.submit(ImageRequest(image_key, lr, plan, eta=0.0, seed=0), future)
+        self._engine.submit(ImageRequest(image_key, lr, plan, eta=self._plan.eta, seed=0), future)
         while not self._engine.idle:
             self._engine.step()
         return compose(future.result(), self.scale)

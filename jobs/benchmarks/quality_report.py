@@ -1,60 +1,48 @@
-"""What the quality benchmark says: a table for the terminal, a Parquet file of every value, pages of pictures."""
+"""What the quality benchmark says: tables and findings for the terminal, a Parquet file of every value."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from quality_headline import PSNRY_MARGIN_DB, REALESRGAN, best_setting, better_settings
+from quality_values import (
+    BINS,
+    TEXTURED_SCORE,
+    Value,
+    differences,
+    half_width,
+    headline_values,
+    mean,
+    numbers,
+    texture_bin,
+)
 from rich.console import Console
 from rich.table import Table
 
-METRICS = {"psnry": "PSNR-Y dB ↑", "ssim": "SSIM-Y ↑", "niqe": "NIQE ↓", "piqe": "PIQE ↓", "lr_psnr": "LR cons. dB ↑"}
-_CELL_PX = 256
-_ROWS_PER_PAGE = 6
+METRICS = {
+    "psnry": "PSNR-Y dB ↑",
+    "ssim": "SSIM-Y ↑",
+    "fsim": "FSIM ↑",
+    "gmsd": "GMSD ↓",
+    "niqe": "NIQE ↓",
+    "piqe": "PIQE ↓",
+    "piqe_distance": "PIQE dist ↓",
+    "lr_psnr": "LR dB ↑",
+    "seconds": "s/crop",
+}
+_WITH_INTERVAL = frozenset({"psnry", "niqe"})
 
 
-@dataclass(frozen=True)
-class Value:
-    """One crop under one method; a metric that was not measured, or is not finite, is None."""
-
-    source: str
-    photo: str
-    top: int
-    left: int
-    method: str
-    num_steps: int
-    psnry: float | None
-    ssim: float | None
-    niqe: float | None
-    piqe: float | None
-    lr_psnr: float | None
-    seconds: float
-
-
-def mean(values: Sequence[Value], method: str, metric: str) -> float | None:
-    """Return the mean of a metric over the crops of a method, or None where it was not measured."""
-    found = [v for value in values if value.method == method and (v := getattr(value, metric)) is not None]
-    return math.fsum(found) / len(found) if found else None
-
-
-def print_tables(values: Sequence[Value], console: Console) -> None:
-    """Print one table for each set of photographs."""
-    for source in dict.fromkeys(value.source for value in values):
-        chosen = [value for value in values if value.source == source]
-        crops = {(value.photo, value.top, value.left) for value in chosen}
-        table = Table(title=f"{source}: mean over {len(crops)} crops of {len({c[0] for c in crops})} photographs")
-        shown = [name for name in METRICS if any(getattr(value, name) is not None for value in chosen)]
-        for heading in ("method", *(METRICS[name] for name in shown), "s/crop"):
-            table.add_column(heading, justify="left" if heading == "method" else "right", no_wrap=True)
-        for method in dict.fromkeys(value.method for value in chosen):
-            cells = [mean(chosen, method, name) for name in (*shown, "seconds")]
-            table.add_row(method, *("–" if cell is None else f"{cell:.3f}" for cell in cells))
-        console.print(table)
+def print_report(values: Sequence[Value], console: Console) -> None:
+    """Print a table for each set of photographs and kind of input, one by texture, and what follows from them."""
+    for source, inputs in dict.fromkeys((value.source, value.inputs) for value in values):
+        _print_table(f"{source}, {inputs}", [v for v in values if (v.source, v.inputs) == (source, inputs)], console)
+    clean = headline_values(values, "clean")
+    if clean:
+        _print_bins(clean, console)
+        _print_findings(clean, console)
 
 
 def write_parquet(values: Sequence[Value], path: Path) -> None:
@@ -62,25 +50,58 @@ def write_parquet(values: Sequence[Value], path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([asdict(value) for value in values]), path)
 
 
-def write_grids(rows: Sequence[tuple[str, dict[str, NDArray[np.uint8]]]], folder: Path) -> list[Path]:
-    """Write pages of pictures, a crop's middle per row and a method per column, pixel for pixel; return their paths."""
-    paths = []
-    for page, first in enumerate(range(0, len(rows), _ROWS_PER_PAGE)):
-        part = rows[first : first + _ROWS_PER_PAGE]
-        methods = list(part[0][1])
-        sheet = Image.new("RGB", (len(methods) * _CELL_PX, len(part) * _CELL_PX))
-        for y, (name, pictures) in enumerate(part):
-            for x, method in enumerate(methods):
-                sheet.paste(_middle(pictures[method]), (x * _CELL_PX, y * _CELL_PX))
-                label = method if x else f"{name}: {method}"
-                ImageDraw.Draw(sheet).text(
-                    (x * _CELL_PX + 4, y * _CELL_PX + 2), label, fill="white", stroke_width=2, stroke_fill="black"
-                )
-        paths.append(folder / f"grid_{page}.png")
-        sheet.save(paths[-1])
-    return paths
+def _print_table(title: str, values: Sequence[Value], console: Console) -> None:
+    crops = {value.crop for value in values}
+    photos = {value.photo for value in values}
+    table = Table(title=f"{title}: mean over crops ({len(crops)}, of {len(photos)} photographs), ± its 95% interval")
+    shown = [name for name in METRICS if any(getattr(value, name) is not None for value in values)]
+    _columns(table, ("method", *(METRICS[name] for name in shown)))
+    for method in _methods(values):
+        table.add_row(method, *(_cell(numbers(values, method, name), name in _WITH_INTERVAL) for name in shown))
+    console.print(table)
 
 
-def _middle(pixels: NDArray[np.uint8]) -> Image.Image:
-    top, left = (max((side - _CELL_PX) // 2, 0) for side in pixels.shape[:2])
-    return Image.fromarray(pixels[top : top + _CELL_PX, left : left + _CELL_PX])
+def _print_bins(values: Sequence[Value], console: Console) -> None:
+    binned = {name: [value for value in values if texture_bin(value.texture) == name] for name in BINS}
+    shown = [name for name in ("niqe", "psnry") if any(getattr(value, name) is not None for value in values)]
+    table = Table(title=f"{values[0].source}, clean, by texture of the input")
+    sizes = {name: len({value.crop for value in part}) for name, part in binned.items()}
+    _columns(table, ("method", *(f"{name} ({sizes[name]})\n{METRICS[metric]}" for metric in shown for name in BINS)))
+    for method in _methods(values):
+        cells = (_cell(numbers(binned[name], method, metric), False) for metric in shown for name in BINS)
+        table.add_row(method, *cells)
+    console.print(table)
+
+
+def _print_findings(values: Sequence[Value], console: Console) -> None:
+    """Print what no single cell says: gains crop by crop, and the settings that beat Real-ESRGAN."""
+    textured = [value for value in values if value.texture >= TEXTURED_SCORE]
+    for name, part in (("textured", textured), ("all", values)):
+        gain = differences(part, "1 step", "bicubic", "psnry")
+        console.print(f"PSNR-Y of 1 step less bicubic's, {name} (crops: {len(gain)}): {_cell(gain)} dB")
+    for name in BINS:
+        part = [value for value in values if texture_bin(value.texture) == name]
+        drop = differences(part, "1 step", "15 tds", "niqe")
+        console.print(f"NIQE of 1 step less that of 15 tds, {name} (crops: {len(drop)}): {_cell(drop)}")
+    console.print(f"lowest NIQE of ours: {best_setting(values) or 'not measured'}")
+    if numbers(values, REALESRGAN, "psnry"):
+        console.print(
+            f"NIQE at most Real-ESRGAN's and PSNR-Y at least {PSNRY_MARGIN_DB:g} dB above it:",
+            ", ".join(better_settings(values)) or "no setting",
+        )
+
+
+def _methods(values: Iterable[Value]) -> list[str]:
+    return list(dict.fromkeys(value.method for value in values))
+
+
+def _columns(table: Table, headings: Iterable[str]) -> None:
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "method" else "right", no_wrap=True)
+
+
+def _cell(found: Sequence[float], with_interval: bool = True) -> str:
+    level, width = mean(found), half_width(found) if with_interval else None
+    if level is None:
+        return "–"
+    return f"{level:.3f}" if width is None else f"{level:.3f} ±{width:.2f}"

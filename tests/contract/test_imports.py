@@ -26,14 +26,27 @@ ALLOWED: dict[str, frozenset[str]] = {
     "quality": BASE | {"imaging"},
     "storage": BASE | {"spec", "records"},
     "engine": IMAGES | {"models"},
-    "training": IMAGES | {"models"},
+    "training": IMAGES | {"models", "quality"},
+    "report": BASE | {"diffusion"},
     "pipeline": IMAGES | {"spec", "models", "budget", "quality", "storage", "engine"},
     "display": BASE | {"spec", "pipeline", "storage"},
-    "cli": BASE | {"spec", "display", "pipeline", "storage", "training"},
+    "cli": BASE | {"spec", "display", "pipeline", "storage", "training", "report"},
 }
 """What each room may import besides itself. A new line belongs here only if DESIGN's order of rooms allows it."""
 
-CORE = ("diffusion", "imaging", "engine", "budget", "models", "quality", "training", "records", "spec", "errors")
+CORE = (
+    "diffusion",
+    "imaging",
+    "engine",
+    "budget",
+    "models",
+    "quality",
+    "training",
+    "report",
+    "records",
+    "spec",
+    "errors",
+)
 """The rooms that must work without Ray, boto3 and pyiqa."""
 
 IMPORT_ALL = """

@@ -1,12 +1,14 @@
 """Promises of the job's spec."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from tss_ray.diffusion.timesteps import MAX_N, PlanFamily
 from tss_ray.errors import SpecError
-from tss_ray.spec import JobSpec, load_spec
+from tss_ray.spec import JobSpec, PlanSpec, load_plan, load_spec
 
 SHA = "0" * 64
 PLACES = {"input": "in", "output": "out"}
@@ -89,6 +91,25 @@ def test_the_hash_is_16_hex_digits_and_the_same_however_the_spec_was_written(tmp
     assert len(ours) == 16
     assert int(ours, 16) >= 0
     assert ours == build().spec_hash(SHA)
+
+
+def test_polynomial_is_another_name_of_tds_and_hashes_as_it() -> None:
+    spec = build(plan__family="polynomial")
+    assert spec.plan.family == "tds"
+    assert spec.spec_hash(SHA) == build(plan__family="tds").spec_hash(SHA)
+
+
+def test_a_plan_takes_exactly_the_families_and_the_strengths_that_plans_are_made_of() -> None:
+    assert get_args(PlanSpec.model_fields["family"].annotation) == get_args(PlanFamily)
+    assert build(plan__n=MAX_N).plan.n == MAX_N
+    with pytest.raises(SpecError, match=r"plan\.n"):
+        build(plan__n=MAX_N + 0.01)
+
+
+def test_a_plan_alone_is_checked_like_one_in_a_job() -> None:
+    assert load_plan({"n": 3}) == build(plan__n=3).plan
+    with pytest.raises(SpecError, match=r"^a: .*correct it\nm: no such setting; remove it"):
+        load_plan({"a": 1, "m": 2})
 
 
 def test_flags_win_over_the_file_and_leave_its_other_settings(tmp_path: Path) -> None:

@@ -30,3 +30,19 @@ def to_denoised(prediction: Tensor, x_t: Tensor, a: Tensor, prediction_type: Pre
             return (x_t - (1 - a).sqrt() * prediction) / a.sqrt()
         case "x0":
             return prediction
+
+
+def precondition(output: Tensor, log_spread: Tensor, x_t: Tensor, a: Tensor) -> Tensor:
+    """Return the estimate of x0 of a network that answers in units of what is uncertain.
+
+    For a latent of spread s (its standard deviation given the condition) the best linear estimate from x_t alone is
+    sqrt(a)·s²/(a·s² + 1-a) · x_t, and what it leaves open has the spread s·sqrt(1-a)/sqrt(a·s² + 1-a): the network only
+    answers for that. Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models"
+    (arXiv 2206.00364), table 1, c_skip and c_out; theirs is one s for all data, here it is predicted at each position,
+    so that where nothing is to be added (s near 0) the noise of x_t is not passed on either.
+
+    log_spread: the natural logarithm of s, cut to [-6, 3].
+    """
+    variance = (2 * log_spread.clamp(-6, 3)).exp()
+    total = a * variance + (1 - a)
+    return (a.sqrt() * variance / total) * x_t + (variance * (1 - a) / total).sqrt() * output

@@ -5,15 +5,11 @@ plan and its own coefficients. What a position needs at a step is then a table l
 of the image's levels, so neighbouring tiles agree where they overlap.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
-
-from tss_ray.diffusion.timesteps import PlanFamily, make_plan
 
 
 def level_map(v: Tensor, num_levels: int) -> NDArray[np.uint8]:
@@ -31,17 +27,6 @@ def level_parameters(num_levels: int, ends: tuple[float, float]) -> tuple[float,
     if num_levels == 1:
         return ((first + last) / 2,)
     return tuple(first + (last - first) * level / (num_levels - 1) for level in range(num_levels))
-
-
-def level_plans(
-    num_timesteps: int, num_steps: int, family: PlanFamily, a_values: Sequence[float], n_values: Sequence[float]
-) -> NDArray[np.int64]:
-    """Return (num_steps, L) timesteps, one plan per level, descending along the first axis.
-
-    Raises SpecError as `make_plan` does.
-    """
-    plans = [make_plan(num_timesteps, num_steps, family, a, n) for a, n in zip(a_values, n_values, strict=True)]
-    return np.array(plans, np.int64).T.reshape(num_steps, len(plans))
 
 
 def resample_levels(levels: Tensor, height: int, width: int) -> Tensor:

@@ -20,6 +20,12 @@ class UNetShape(BaseModel):
     block_out_channels: tuple[int, ...] = Field((64, 96, 160), min_length=1)
     layers_per_block: int = Field(2, ge=1)
     norm_num_groups: int = Field(16, ge=1)
+    norm: Literal["group", "channel"] = Field(
+        "group", description="channel: each position over its channels, so that what lies around it changes nothing"
+    )
+    preconditioned: bool = Field(
+        False, description="inputs and outputs scaled to what is uncertain; the network also predicts its spread"
+    )
 
     @property
     def size_multiple(self) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
+from torch import Tensor
 
 from tss_ray.errors import ModelError
 from tss_ray.models.base import SuperResolutionModel
@@ -49,6 +50,13 @@ def load_model(name: str, device: torch.device, dtype: torch.dtype) -> SuperReso
         return ResidualUNet(card, load(data), device, dtype)
     except (RuntimeError, ValueError, SafetensorError) as error:  # ValueError: a shape that diffusers cannot build
         raise ModelError(f"the weights in {folder} do not fit its card: {error}; fetch the model again") from error
+
+
+def load_weights(name: str) -> tuple[ModelCard, dict[str, Tensor]]:
+    """Return a model's card and its verified weights, on the CPU as stored. Raises ModelError as `load_model`."""
+    folder = model_folder(name)
+    card = read_card(folder)
+    return card, load(_verified_bytes(folder, card))
 
 
 def _verified_bytes(folder: Path, card: ModelCard) -> bytes:

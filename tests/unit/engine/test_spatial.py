@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tss_ray.diffusion.spatial import level_parameters, level_plans
-from tss_ray.diffusion.timesteps import make_plan
+from tss_ray.diffusion.spatial import level_parameters
+from tss_ray.diffusion.timesteps import make_plan, plan_table
 from tss_ray.engine.engine import Engine
 from tss_ray.engine.state import DenoisedImage, ImageRequest
 from tss_ray.errors import EngineError
@@ -29,7 +29,7 @@ NUM_LEVELS = 4
 
 def plans(num_steps: int, n_range: tuple[float, float] = (1, 3)) -> NDArray[np.int64]:
     n_values = level_parameters(NUM_LEVELS, n_range)
-    return level_plans(50, num_steps, "tds", [0.5] * NUM_LEVELS, n_values)
+    return plan_table(50, num_steps, "tds", [0.5] * NUM_LEVELS, n_values)
 
 
 def some_levels(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:

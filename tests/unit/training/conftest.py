@@ -14,6 +14,7 @@ TINY = {
     "warmup_iterations": 2,
     "checkpoint_every": 2,
     "unet": {"block_out_channels": (8, 8), "layers_per_block": 1, "norm_num_groups": 4},
+    "adversarial": None,
     "crops": {"crop_px": 32, "margin_px": 8, "reductions": (2,), "min_side_px": 64},
 }
 

@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -13,16 +14,20 @@ def test_a_run_fetches_trains_and_returns_the_weights(
     tiny: Recipe, photo_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(yaml.safe_dump(tiny.model_dump(mode="json")))
+    settings = tiny.model_dump(mode="json") | {"validation": {"every": 1, "crop_px": 96, "steps": [1]}}
+    recipe.write_text(yaml.safe_dump(settings))
 
     def fetch(folder: Path) -> None:
         shutil.copytree(photo_files[0].parent, folder)
 
     monkeypatch.setattr(job, "fetch_photos", fetch)
-    monkeypatch.setattr(job, "photos", lambda folder, split: sorted(folder.glob("*.png")) if split == "train" else [])
+    monkeypatch.setattr(job, "photos", lambda folder, split: sorted(folder.glob("*.png")) if split != "heldout" else [])
     weights = job.run(tmp_path / "photos", tmp_path / "out", recipe, device="cpu", stop_at=1)
     assert weights == tmp_path / "out/model.safetensors"
     assert weights.exists()
+    rows = [json.loads(line) for line in (tmp_path / "out/validation.jsonl").read_text().splitlines()]
+    assert [(row["iteration"], row["num_steps"]) for row in rows] == [(1, 0), (1, 1)]
+    assert (tmp_path / "out/validation_000001.png").exists()
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:

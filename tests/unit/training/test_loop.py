@@ -72,8 +72,8 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_checkpoint(
     tiny: Recipe, pool: CropPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train(tiny, pool, tmp_path, "cpu", stop_at=2)
-    monkeypatch.setattr(loop, "_step", lambda *_: float("nan"))
-    with pytest.raises(TrainingError, match="loss is nan at iteration 3; lower learning_rate"):
+    monkeypatch.setattr(loop, "_step", lambda *_: {"loss": float("nan")})
+    with pytest.raises(TrainingError, match=r"nan.* at iteration 3; lower learning_rate"):
         train(tiny, pool, tmp_path, "cpu")
     assert _checkpoint(tmp_path)["iteration"] == 2
 
@@ -85,9 +85,10 @@ def test_the_loss_goes_down(
     losses: dict[float, list[float]] = {3e-3: [], 1e-12: []}
     step = loop._step
 
-    def recorded(recipe: Recipe, *arguments: Any) -> float:
-        losses[recipe.learning_rate].append(step(recipe, *arguments))
-        return losses[recipe.learning_rate][-1]
+    def recorded(recipe: Recipe, *arguments: Any) -> dict[str, float]:
+        result = step(recipe, *arguments)
+        losses[recipe.learning_rate].append(result["loss"])
+        return result
 
     monkeypatch.setattr(loop, "_step", recorded)
     waves = build_pool(photo_files[:1], tiny.crops)
@@ -109,10 +110,10 @@ def test_the_weights_are_bf16_and_readable_by_all_whom_the_umask_allows(
 
 
 def test_a_batch_is_a_pure_function_of_seed_and_iteration(tiny: Recipe, pool: CropPool) -> None:
-    z0, lr = make_batch(tiny, pool, 7)
+    z0, lr, enlarged = make_batch(tiny, pool, 7)
     assert z0.shape == (4, 48, 8, 8)
     assert lr.shape == (4, 3, 8, 8)
-    again = make_batch(tiny, pool, 7)
-    assert torch.equal(z0, again[0])
-    assert torch.equal(lr, again[1])
+    assert enlarged.shape == (4, 3, 32, 32)
+    for first, again in zip((z0, lr, enlarged), make_batch(tiny, pool, 7), strict=True):
+        assert torch.equal(first, again)
     assert not torch.equal(lr, make_batch(tiny, pool, 8)[1])

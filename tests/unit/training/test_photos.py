@@ -1,9 +1,10 @@
-import csv
 import hashlib
 import io
 import logging
 import struct
+from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -132,7 +133,17 @@ def test_the_list_is_sorted_unique_and_keeps_the_samples_out_of_training() -> No
     names = [photo.name for photo in listed()]
     assert names == sorted(set(names))
     assert len({photo.sha256 for photo in listed()}) == len(names)
-    assert [sum(p.split == s for p in listed()) for s in ("train", "heldout")] == [161, 18]
+    assert [sum(p.split == s for p in listed()) for s in get_args(module.Split)] == [153, 8, 18]
     assert not [name for name in names if "skimage" in name]
-    with Path(module.__file__).with_name("photos.csv").open() as file:
-        assert {row["split"] for row in csv.DictReader(file)} == {"train", "heldout"}
+
+
+def test_the_terms_count_every_photograph_of_every_split() -> None:
+    terms = Path(module.__file__).with_name("LICENCES.md").read_text()
+    rows = [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in terms.splitlines() if line.startswith("|")]
+    counted: Counter[tuple[str, str]] = Counter()
+    for package, _, *counts in rows[2:]:
+        for split, count in zip(get_args(module.Split), counts, strict=True):
+            counted[package, split] += int(count)
+    listed_too = Counter((photo.package, photo.split) for photo in listed())
+    total = Counter(("all", photo.split) for photo in listed())
+    assert +counted == listed_too + total

@@ -1,0 +1,63 @@
+import json
+import re
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import quality
+import quality_judge
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tiny_model_folder: Path):
+    """Return a function that runs the script on a tiny model with metrics that cost nothing."""
+    monkeypatch.setattr(quality_judge, "metric", lambda _: lambda picture, reference: float(picture.std()))
+    monkeypatch.setattr(quality.logging, "basicConfig", lambda **_: None)
+
+    def main(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["quality.py", "--model", str(tiny_model_folder), *arguments])
+        return quality.main()
+
+    return main
+
+
+def test_a_quick_run_ends_with_the_figures_that_the_protocol_names(run, tmp_path: Path, capsys) -> None:
+    assert run("--quick", "--limit", "1", "--out", str(tmp_path)) == 0
+    line = json.loads(capsys.readouterr().out.splitlines()[-1])
+    listed = quality.__doc__.partition("null where something was not\nmeasured:")[2]
+    assert set(re.findall(r"^  (\w+)", listed, re.MULTILINE)) == set(line)
+    assert line["setting_best"] in {"1 step", "7 tds", "15 tds"}
+    assert line["niqe_realesrgan"] is line["niqe_ours_degraded"] is line["niqe_monotone"] is None
+    rows = pq.read_table(tmp_path / "quality.parquet").to_pylist()
+    assert [row["method"] for row in rows] == ["bicubic", "1 step", "7 tds", "15 tds", "original"]
+    assert rows[0]["piqe_distance"] == pytest.approx(abs(rows[0]["piqe"] - rows[-1]["piqe"]))
+    assert {path.name for path in tmp_path.iterdir()} == {"quality.parquet", "pictures.html", "grid_0.png"}
+
+
+def test_a_full_run_measures_clean_and_degraded_inputs_of_the_same_crops(run, capsys, tmp_path: Path) -> None:
+    assert run("--limit", "1", "--crops", "1", "--out", str(tmp_path)) == 0
+    line = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert line["niqe_ours_degraded"] is not None
+    assert isinstance(line["niqe_monotone"], bool)
+    rows = pq.read_table(tmp_path / "quality.parquet").to_pylist()
+    clean, degraded = (
+        {(r["photo"], r["top"], r["texture"]) for r in rows if r["inputs"] == inputs}
+        for inputs in ("clean", "degraded")
+    )
+    assert clean == degraded
+    bicubic = {r["inputs"]: r["psnry"] for r in rows if r["method"] == "bicubic"}
+    assert bicubic["degraded"] < bicubic["clean"]
+
+
+def test_a_setting_out_of_bounds_is_refused_before_anything_is_measured(run, capsys) -> None:
+    assert run("--n", "0.5") == 2
+    assert "plan.n" in capsys.readouterr().err
+
+
+def test_the_noise_of_the_sampler_is_what_eta_says(run, tmp_path: Path) -> None:
+    for eta in ("0", "1"):
+        assert run("--quick", "--limit", "1", "--eta", eta, "--out", str(tmp_path / eta)) == 0
+    first, second = (pq.read_table(tmp_path / eta / "quality.parquet").to_pylist() for eta in ("0", "1"))
+    changed = {a["method"] for a, b in zip(first, second, strict=True) if a["psnry"] != b["psnry"]}
+    assert changed == {"7 tds", "15 tds"}

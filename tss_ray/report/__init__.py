@@ -1,0 +1,1 @@
+"""What a person reads about plans and runs: tables and plots."""
