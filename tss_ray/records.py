@@ -45,6 +45,8 @@ class ManifestRow:
     """In [0,1]; see `diffusion.texture`."""
     noise_sigma: float | None = None
     """Estimated noise of luma, of a range of 1."""
+    blur_score: float | None = None
+    """In [0,1], 1 is blurred; see `imaging.blur`. None: an image without any edge."""
     budget_policy: str | None = None
     num_steps: int | None = None
     """Denoising iterations; 0 = the bicubic enlargement was left alone."""

@@ -1,4 +1,4 @@
-"""The DDIM update with coefficients per sample (or per position), computed in float64 and cast once.
+"""The DDIM update with coefficients per sample or per position, computed in float64 and cast once.
 
 Song et al., "Denoising Diffusion Implicit Models" (arXiv 2010.02502), eq. 12 and 16. With a = alphas_cumprod[t] and
 a' = alphas_cumprod[t_next] (1 after the last step):
@@ -8,9 +8,9 @@ a' = alphas_cumprod[t_next] (1 after the last step):
 `eps` and `denoised` are linear in x_t and the prediction, so one step is two weighted sums: five numbers a step.
 """
 
-from collections.abc import Sequence
-
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from tss_ray.diffusion.noise_schedule import with_clean_end
@@ -21,14 +21,19 @@ NUM_COEFFICIENTS = 5
 
 
 def ddim_coefficients(
-    alphas_cumprod: Tensor, plan: Sequence[int], eta: float, prediction_type: PredictionType
+    alphas_cumprod: Tensor, plan: ArrayLike, eta: ArrayLike, prediction_type: PredictionType
 ) -> Tensor:
-    """Return (num_steps, 5) float64, one row per entry of `plan`; `alphas_cumprod` is (T,) float64."""
+    """Return (num_steps, 5) float64 for a plan (num_steps,), or (num_steps, L, 5) for L plans side by side.
+
+    plan: integers. eta: one for all, or (L,). `alphas_cumprod` is (T,) float64.
+    """
+    timesteps = torch.from_numpy(np.array(plan, np.int64))
+    clean = torch.full_like(timesteps[:1], -1)
     table = with_clean_end(alphas_cumprod.double())
-    a = table[torch.tensor(list(plan), dtype=torch.long)]
-    a_next = table[torch.tensor([*plan[1:], -1][: len(plan)], dtype=torch.long)]
+    a, a_next = table[timesteps], table[torch.cat([timesteps[1:], clean])]
     signal, noise = a.sqrt(), (1 - a).sqrt()
-    sigma = eta * ((1 - a_next) / (1 - a)).sqrt() * (1 - a / a_next).clamp_min(0).sqrt()
+    share = torch.from_numpy(np.array(eta, np.float64))
+    sigma = share * ((1 - a_next) / (1 - a)).sqrt() * (1 - a / a_next).clamp_min(0).sqrt()
     direction = (1 - a_next - sigma**2).clamp_min(0).sqrt() / noise
     match prediction_type:
         case "v":
@@ -37,7 +42,7 @@ def ddim_coefficients(
             from_x, from_prediction = 1 / signal, -noise / signal
         case "x0":
             from_x, from_prediction = torch.zeros_like(a), torch.ones_like(a)
-    return torch.stack([from_x, from_prediction, direction, a_next.sqrt() - direction * signal, sigma], 1)
+    return torch.stack([from_x, from_prediction, direction, a_next.sqrt() - direction * signal, sigma], -1)
 
 
 def ddim_step(x: Tensor, prediction: Tensor, noise: Tensor | None, c: Tensor) -> Tensor:

@@ -15,14 +15,21 @@ from tss_ray.imaging.tiles import TileGrid
 class ImageRequest:
     """One image to be denoised.
 
-    lr: (h,w,3) uint8, any size. plan: descending timesteps, empty = leave the enlargement alone. eta in [0,1].
+    lr: (h,w,3) uint8, any size. plan: descending timesteps, none = leave the enlargement alone; (num_steps, L) has a
+    column for each level. eta: in [0,1], one for all or one per level. levels: (h,w) uint8 in [0,L); None: all level 0.
     """
 
     image_key: str
     lr: NDArray[np.uint8]
-    plan: tuple[int, ...]
-    eta: float
+    plan: tuple[int, ...] | NDArray[np.int64]
+    eta: float | tuple[float, ...]
     seed: int
+    levels: NDArray[np.uint8] | None = None
+
+    @property
+    def num_steps(self) -> int:
+        """How many forwards each tile runs."""
+        return len(self.plan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,7 @@ class DenoisedImage:
     @property
     def nfe(self) -> int:
         """Denoiser evaluations, in full-tile forwards."""
-        return len(self.tiles) * len(self.request.plan)
+        return len(self.tiles) * self.request.num_steps
 
 
 @dataclass(slots=True, eq=False)
@@ -53,8 +60,12 @@ class ImageState:
     grid: TileGrid
     padded: NDArray[np.uint8]
     """(H,W,3), at least one tile large; a tile becomes float only when it is loaded."""
+    levels: NDArray[np.uint8]
+    """(H,W), padded like the pixels."""
+    timesteps: Tensor
+    """(num_steps, L) int64."""
     coefficients: Tensor
-    """(num_steps, 5) float32; see `diffusion.sampler`."""
+    """(num_steps, L, 5) float32; see `diffusion.sampler`."""
     future: "Future[DenoisedImage]"
     tiles: list[Tensor | None]
     arrived: float = field(default_factory=time.perf_counter)
@@ -96,11 +107,6 @@ class TileState:
     step: int = 0
 
     @property
-    def timestep(self) -> int:
-        """The timestep of the next forward."""
-        return self.image.request.plan[self.step]
-
-    @property
     def done(self) -> bool:
         """Whether the plan has been run to its end."""
-        return self.step == len(self.image.request.plan)
+        return self.step == self.image.request.num_steps

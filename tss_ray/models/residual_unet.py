@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from tss_ray.diffusion.noise_schedule import cosine_alphas_cumprod
 from tss_ray.diffusion.prediction import precondition
+from tss_ray.diffusion.spatial import look_up
+from tss_ray.diffusion.time_embedding import SpatialTimeEmbedding
 from tss_ray.imaging.resample import upsample
 from tss_ray.models.card import ModelCard, UNetShape
 
@@ -109,11 +111,12 @@ class ResidualUNet:
         self.card = card
         self.alphas_cumprod = cosine_alphas_cumprod(card.num_timesteps)
         self._device, self._dtype = device, dtype
-        self._levels = self.alphas_cumprod.float().to(device)
+        self._alphas = self.alphas_cumprod.float().to(device)
         with torch.device("meta"):  # the random initialisation would be thrown away
             network = build_unet(card.scale, card.unet)
         network.load_state_dict({name: value.to(dtype) for name, value in weights.items()}, assign=True)
         self._network: Any = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._spatial = SpatialTimeEmbedding(self._network)
 
     def latent_shape(self, tile_px: int) -> tuple[int, int, int]:
         """Return (3·scale², tile_px, tile_px)."""
@@ -124,11 +127,21 @@ class ResidualUNet:
         return make_condition(lr, self.card.unet, self.card.residual_scale)
 
     @torch.inference_mode()
-    def predict(self, x: Tensor, condition: Tensor, timesteps: Tensor) -> Tensor:
+    def predict(self, x: Tensor, condition: Tensor, timesteps: Tensor, levels: Tensor | None = None) -> Tensor:
         """Predict what the card says: v or x0."""
-        a, shape = self._levels[timesteps][:, None, None, None], self.card.unet
+        a, shape = self._signal(timesteps, levels), self.card.unet
         stacked = network_input(x, condition, a, shape).to(self._dtype, memory_format=torch.channels_last)
-        return read_output(self._network(stacked, timesteps, return_dict=False)[0], x, a, shape)
+        if levels is None:
+            output = self._network(stacked, timesteps, return_dict=False)[0]
+        else:
+            output = self._spatial(stacked, timesteps, levels)
+        return read_output(output, x, a, shape)
+
+    def _signal(self, timesteps: Tensor, levels: Tensor | None) -> Tensor:
+        """Return alphas_cumprod of every sample (B,1,1,1), or with levels of every position (B,1,h,w)."""
+        if levels is None:
+            return self._alphas[timesteps][:, None, None, None]
+        return look_up(self._alphas[timesteps][..., None], levels).permute(0, 3, 1, 2)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return the residual in pixels."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tss_ray.budget.policy import choose_steps, top_rung
 from tss_ray.diffusion.texture import luma, noise_sigma, texture_map, texture_score
 from tss_ray.errors import AccessRefusedError, ImageError, ObjectNotFoundError, StorageError
+from tss_ray.imaging.blur import blur_score
 from tss_ray.imaging.decode import DecodedImage, decode
 from tss_ray.imaging.planes import to_planes
 from tss_ray.pipeline.rows import PreparedImage, prepared_table
@@ -73,7 +74,7 @@ class Prepare:
 
     def _probe(self, row: ManifestRow, image: DecodedImage) -> ManifestRow:
         began = time.perf_counter()
-        score, sigma = probe(image.pixels)
+        seen = probe(image.pixels)
         budget = self.spec.budget
         height, width = image.pixels.shape[:2]
         return replace(
@@ -82,21 +83,31 @@ class Prepare:
             in_height=height,
             in_mode=image.mode,
             in_format=image.format,
-            texture_score=score,
-            noise_sigma=sigma,
+            texture_score=seen.texture_score,
+            noise_sigma=seen.noise_sigma,
+            blur_score=seen.blur_score,
             budget_policy=budget.policy,
-            num_steps=choose_steps(budget, score),
+            num_steps=choose_steps(budget, seen.texture_score),
             num_steps_top_rung=top_rung(budget),
             probe_s=time.perf_counter() - began,
         )
 
 
-def probe(pixels: NDArray[np.uint8]) -> tuple[float, float]:
-    """Return (texture_score, noise_sigma) of (h,w,c) uint8; alpha is not looked at."""
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What is seen in an image before it is upscaled; the row's columns of the same names say what each is."""
+
+    texture_score: float
+    noise_sigma: float
+    blur_score: float | None
+
+
+def probe(pixels: NDArray[np.uint8]) -> Probe:
+    """Look at (h,w,c) uint8; alpha is not looked at."""
     colour = to_planes(pixels[..., : 3 if pixels.shape[2] >= 3 else 1])[None]
     y = luma(colour.expand(1, 3, *colour.shape[2:]))
     sigma = noise_sigma(y)
-    return texture_score(texture_map(y, sigma)), sigma
+    return Probe(texture_score(texture_map(y, sigma)), sigma, blur_score(y))
 
 
 def _storage_kind(error: StorageError) -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
@@ -116,3 +117,24 @@ def test_the_step_after_the_noisiest_start_is_the_same_through_add_noise() -> No
     assert torch.allclose(
         ddim_step(x, v_target(x0, eps, TABLE[700]), None, column(row)), add_noise(x0, eps, TABLE[300]), atol=1e-12
     )
+
+
+def test_plans_side_by_side_have_the_coefficients_of_each_alone_to_the_bit() -> None:
+    plans = np.stack([make_plan(1000, 6, "tds", 0.5, n) for n in (1, 2, 3.5)], 1)
+    etas = (0.0, 0.5, 1.0)
+    table = ddim_coefficients(TABLE, plans, etas, "v")
+    assert table.shape == (6, 3, NUM_COEFFICIENTS)
+    for level, eta in enumerate(etas):
+        assert torch.equal(table[:, level], ddim_coefficients(TABLE, tuple(plans[:, level]), eta, "v"))
+    assert torch.equal(ddim_coefficients(TABLE, plans, 0.5, "v")[:, 2], ddim_coefficients(TABLE, plans[:, 2], 0.5, "v"))
+    assert ddim_coefficients(TABLE, np.zeros((0, 3), np.int64), 0.0, "v").shape == (0, 3, NUM_COEFFICIENTS)
+
+
+def test_coefficients_per_position_advance_each_position_as_its_own() -> None:
+    rows = ddim_coefficients(TABLE, make_plan(1000, 4, "uniform"), 1.0, "v")
+    x, prediction, noise = torch.randn(3, 1, 3, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    maps = rows.T.reshape(NUM_COEFFICIENTS, 1, 1, 2, 2)
+    mixed = ddim_step(x, prediction, noise, maps)
+    for k in range(4):
+        alone = ddim_step(x, prediction, noise, column(rows[k]))
+        assert torch.equal(mixed[..., k // 2, k % 2], alone[..., k // 2, k % 2])

@@ -31,8 +31,8 @@ def make_request() -> Callable[..., ImageRequest]:
 def make_engine(tiny_model: SuperResolutionModel) -> Callable[..., Engine]:
     """Return a function that makes an engine over the tiny model (or another): tiles of 16 px, 4 px overlap."""
 
-    def make(max_batch: int = 4, model: SuperResolutionModel = tiny_model) -> Engine:
-        return Engine(model, torch.device("cpu"), max_batch, tile_px=16, overlap_px=4)
+    def make(max_batch: int = 4, model: SuperResolutionModel = tiny_model, num_levels: int = 1) -> Engine:
+        return Engine(model, torch.device("cpu"), max_batch, tile_px=16, overlap_px=4, num_levels=num_levels)
 
     return make
 
@@ -41,8 +41,8 @@ def make_engine(tiny_model: SuperResolutionModel) -> Callable[..., Engine]:
 def run_all(make_engine: Callable[..., Engine]) -> Callable[..., dict[str, DenoisedImage]]:
     """Return a function that runs requests, all submitted at once, and returns the results by key."""
 
-    def run(requests: list[ImageRequest], max_batch: int = 4) -> dict[str, DenoisedImage]:
-        engine, futures = make_engine(max_batch), []
+    def run(requests: list[ImageRequest], max_batch: int = 4, **settings: object) -> dict[str, DenoisedImage]:
+        engine, futures = make_engine(max_batch, **settings), []
         for request in requests:
             futures.append(Future())
             engine.submit(request, futures[-1])

@@ -185,14 +185,14 @@ def test_overlapping_tiles_start_from_the_same_noise(
     make_engine: MakeEngine, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine, seen = make_engine(2), []
-    monkeypatch.setattr(engine._runner, "load", lambda slot, noise, lr: seen.append(noise))
+    monkeypatch.setattr(engine._runner, "load", lambda slot, noise, lr, levels: seen.append(noise))
     engine.submit(make_request("a", 16, 28, 1), Future())
     engine.step()
     assert torch.equal(seen[0][..., 12:], seen[1][..., :4])
 
 
 def test_the_seconds_of_a_forward_are_shared_out(run_all: RunAll, make_request: MakeRequest) -> None:
-    image = run_all([make_request(key, num_steps=3) for key in "abcd"])["b"]
+    image = run_all([make_request(key, num_steps=3) for key in "abcd"])["a"]
     assert 0 < image.device_seconds <= image.denoise_s / 4 * 1.01
     assert image.queue_s >= 0
 

@@ -9,6 +9,7 @@ from tss_ray.models.base import SuperResolutionModel
 from tss_ray.models.card import UNetShape
 from tss_ray.models.residual_unet import (
     ChannelNorm,
+    ResidualUNet,
     build_unet,
     make_condition,
     read_output,
@@ -52,6 +53,26 @@ def test_a_sample_s_prediction_depends_on_its_own_timestep_and_condition(tiny_mo
 
 def test_the_schedule_is_float64_and_as_long_as_the_card_says(tiny_model: SuperResolutionModel) -> None:
     assert torch.equal(tiny_model.alphas_cumprod, cosine_alphas_cumprod(50))
+
+
+def test_a_map_of_one_level_is_the_ordinary_prediction(tiny_model: SuperResolutionModel) -> None:
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(2, 48, 16, 16, generator=generator)
+    lr = torch.rand(2, 3, 16, 16, generator=generator)
+    timesteps = torch.tensor([[49, 20, 3], [7, 7, 30]])
+    for level in range(3):
+        found = tiny_model.predict(x, lr, timesteps, torch.full((2, 16, 16), level))
+        assert (found.shape, found.dtype) == (x.shape, torch.float32)
+        assert torch.allclose(found, tiny_model.predict(x, lr, timesteps[:, level]), atol=1e-5)
+
+
+def test_a_map_of_two_levels_is_neither_of_the_two(tiny_model: SuperResolutionModel) -> None:
+    x, lr = torch.zeros(1, 48, 16, 16), torch.zeros(1, 3, 16, 16)
+    levels = torch.zeros(1, 16, 16, dtype=torch.long)
+    levels[..., 8:] = 1
+    mixed = tiny_model.predict(x, lr, torch.tensor([[49, 3]]), levels)
+    for t in (49, 3):
+        assert not torch.allclose(mixed, tiny_model.predict(x, lr, torch.tensor([t])), atol=1e-3)
 
 
 def test_a_channel_norm_sees_one_position_at_a_time() -> None:
@@ -107,3 +128,24 @@ def test_a_preconditioned_model_passes_no_noise_on_where_it_expects_nothing() ->
     wide = torch.cat([torch.zeros_like(x), torch.full_like(x, 3.0)], 1)
     assert torch.allclose(read_output(wide, x, a, shape), x / a.sqrt(), rtol=0.01)
     assert torch.equal(read_output(x, x, a, UNetShape()), x)
+
+
+def test_a_preconditioned_model_reads_each_position_at_its_own_timestep(tiny_model: SuperResolutionModel) -> None:
+    shape = UNetShape.model_validate(TINY_UNET | {"norm": "channel", "preconditioned": True})
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weights = build_unet(4, shape).state_dict()
+    card = tiny_model.card.model_copy(update={"unet": shape, "prediction_type": "x0"})
+    model = ResidualUNet(card, weights, torch.device("cpu"), torch.float32)
+    generator = torch.Generator().manual_seed(6)
+    x, lr = torch.randn(2, 48, 64, 64, generator=generator), torch.rand(2, 3, 64, 64, generator=generator)
+    condition, timesteps = model.condition(lr), torch.tensor([[49, 20], [7, 30]])
+    levels = torch.zeros(2, 64, 64, dtype=torch.long)
+    levels[..., 32:] = 1
+    mixed = model.predict(x, condition, timesteps, levels)
+    for level, far in ((0, slice(0, 12)), (1, slice(-12, None))):  # hardly in reach of the other half
+        alone = model.predict(x, condition, timesteps[:, level])
+        constant = model.predict(x, condition, timesteps, torch.full_like(levels, level))
+        assert torch.allclose(constant, alone, atol=1e-5)
+        assert torch.allclose(mixed[..., far], alone[..., far], atol=1e-3)
+        assert not torch.allclose(mixed, alone, atol=1e-2)
