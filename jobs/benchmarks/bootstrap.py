@@ -40,9 +40,17 @@ def interval(found: Sequence[float], clusters: Sequence[Hashable] | None = None)
     return None if drawn is None else _interval(float(np.mean(found)), *drawn)
 
 
-def interval_of_difference(first: Sequence[float], second: Sequence[float]) -> Interval | None:
-    """Return mean(first) − mean(second) of unpaired numbers, each side resampled alone; None where one has under two."""
-    one, other = _resampled(first, None), _resampled(second, None, _SEED + 1)
+def interval_of_difference(
+    first: Sequence[float],
+    second: Sequence[float],
+    first_clusters: Sequence[Hashable] | None = None,
+    second_clusters: Sequence[Hashable] | None = None,
+) -> Interval | None:
+    """Return mean(first) − mean(second) of unpaired numbers, each side resampled by itself.
+
+    None where a side has fewer than two clusters; `num` is that of the smaller side.
+    """
+    one, other = _resampled(first, first_clusters), _resampled(second, second_clusters, _SEED + 1)
     if one is None or other is None:
         return None
     return _interval(float(np.mean(first) - np.mean(second)), one[0] - other[0], min(one[1], other[1]))
