@@ -56,9 +56,16 @@ class ManifestRow:
     num_steps_top_rung: int | None = None
     """The most steps that the policy ever spends: what savings are counted against."""
     plan_family: str | None = None
-    plan_a: float | None = None
-    plan_n: float | None = None
+    plan_a_min: float | None = None
+    """a where there is no texture; `plan_a_max` where there is most. The same for both: one plan for all positions."""
+    plan_a_max: float | None = None
+    plan_n_min: float | None = None
+    plan_n_max: float | None = None
+    plan_levels: int | None = None
+    """Levels of texture that were told apart."""
     eta: float | None = None
+    eta_by_texture: bool | None = None
+    """Whether `eta` was reached only where texture is strongest."""
     seed: int | None = None
     model_id: str | None = None
     model_sha256: str | None = None
@@ -90,6 +97,7 @@ _ARROW: dict[Any, pa.DataType] = {
     str: pa.string(),
     int: pa.int64(),
     float: pa.float64(),
+    bool: pa.bool_(),
     datetime: pa.timestamp("us", tz="UTC"),
     Status: pa.string(),
 }

@@ -17,6 +17,7 @@ VALUES: dict[pa.DataType, st.SearchStrategy[Any]] = {
     pa.string(): TEXT,
     pa.int64(): st.integers(-(2**63), 2**63 - 1),
     pa.float64(): st.floats(allow_nan=False),
+    pa.bool_(): st.booleans(),
     pa.timestamp("us", tz="UTC"): st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=st.just(UTC)),
 }
 

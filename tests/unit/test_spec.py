@@ -34,6 +34,11 @@ OTHER = {
     "plan.a": 0.4,
     "plan.n": 3.0,
     "plan.eta": 0.5,
+    "plan.a_range": (0.3, 0.6),
+    "plan.n_range": (1, 3),
+    "plan.eta_by_texture": True,
+    "plan.levels": 4,
+    "plan.by_steps": [{"up_to_steps": 4, "n_range": (1, 2)}],
     "budget.policy": "fixed",
     "budget.num_steps": 8,
     "budget.ladder": (0, 1, 2, 4, 7, 10, 16),
@@ -151,6 +156,16 @@ def test_a_spec_is_the_same_after_json() -> None:
         ("plan.n", 0.9),
         ("plan.n", float("nan")),
         ("plan.eta", 1.1),
+        ("plan.a_range", (0, 0.5)),
+        ("plan.a_range", (0.6, 0.5)),
+        ("plan.n_range", (1, 9)),
+        ("plan.n_range", (3, 2)),
+        ("plan.n_range", (1, 2, 3)),
+        ("plan.levels", 0),
+        ("plan.levels", 65),
+        ("plan.by_steps", [{"up_to_steps": 0}]),
+        ("plan.by_steps", [{"up_to_steps": 4, "n_range": (2, 1)}]),
+        ("plan.by_steps", [{"up_to_steps": 4}, {"up_to_steps": 2}]),
         ("budget.num_steps", -1),
         ("budget.ladder", ()),
         ("budget.ladder", (0, 2, 1, 4, 7, 10, 15)),
@@ -218,3 +233,37 @@ def test_an_empty_file_is_no_settings(tmp_path: Path) -> None:
     written = tmp_path / "job.yaml"
     written.write_text("# nothing\n", encoding="utf-8")
     assert load_spec(written, PLACES) == build()
+
+
+def test_a_rule_for_few_steps_wins_up_to_its_steps_and_leaves_what_it_does_not_say() -> None:
+    plan = build(
+        plan__a=0.4,
+        plan__n_range=(1, 3),
+        plan__by_steps=[{"up_to_steps": 2, "n_range": (1, 1)}, {"up_to_steps": 4, "a_range": (0.2, 0.3)}],
+    ).plan
+    assert plan.ranges(1) == plan.ranges(2) == ((0.4, 0.4), (1, 1))
+    assert plan.ranges(3) == plan.ranges(4) == ((0.2, 0.3), (1, 3))
+    assert plan.ranges(5) == plan.ranges(15) == ((0.4, 0.4), (1, 3))
+    assert build().plan.ranges(7) == ((0.5, 0.5), (2, 2))
+
+
+@pytest.mark.parametrize(
+    ("settings", "num_levels"),
+    [
+        ({}, 1),
+        ({"n_range": (1, 1)}, 1),
+        ({"n_range": (2, 2), "a_range": (0.4, 0.4)}, 1),
+        ({"n_range": (1, 1), "a_range": (0.3, 0.6)}, 1),  # n = 1 is uniform wherever a is
+        ({"n_range": (1, 3), "family": "uniform"}, 1),
+        ({"n_range": (1, 3), "levels": 1}, 1),
+        ({"eta_by_texture": True}, 1),  # of an eta of 0
+        ({"n_range": (1, 3)}, 8),
+        ({"a_range": (0.3, 0.6)}, 8),
+        ({"by_steps": [{"up_to_steps": 2, "n_range": (1, 3)}]}, 8),
+        ({"eta_by_texture": True, "eta": 0.1, "levels": 5}, 5),
+    ],
+)
+def test_levels_are_told_apart_only_where_something_varies_with_them(
+    settings: dict[str, object], num_levels: int
+) -> None:
+    assert build(**{f"plan__{name}": value for name, value in settings.items()}).plan.num_levels == num_levels

@@ -115,7 +115,7 @@ class _Indexed:
 
     def __getitem__(self, index: object) -> "Tensor | _Addend":
         if index != (slice(None), slice(None), None, None):
-            raise ModelError(f"a residual block reads its time embedding at {index}; {_OTHER_VERSION}")
+            raise ModelError(f"a residual block reads its time embedding at {index}: {_OTHER_VERSION}")
         return self._value
 
 
@@ -138,7 +138,7 @@ class _Addend:
         return pixels.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
 
 
-_OTHER_VERSION = "this version of diffusers is not known here: install the one that CI tests, or set plan.levels to 1"
+_OTHER_VERSION = "this version of diffusers is not known here; install the one that CI tests"
 
 
 def _attach(block: nn.Module, now: _Present) -> None:
@@ -183,4 +183,4 @@ def _check_form(kind: str) -> None:
         now.set(torch.zeros(2, 3, dtype=torch.long), torch.arange(2 * 15).reshape(2, 3, 5) % 3)
         spatial = block(features, embedding.expand(3, 2, 4))
     if not torch.allclose(spatial, ordinary, atol=1e-5):
-        raise ModelError(f"ResnetBlock2D uses its time embedding in another way; {_OTHER_VERSION}")
+        raise ModelError(f"ResnetBlock2D uses its time embedding in another way: {_OTHER_VERSION}")

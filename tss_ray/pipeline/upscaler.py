@@ -17,11 +17,10 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from tss_ray.diffusion.timesteps import make_plan
 from tss_ray.engine.compose import compose
 from tss_ray.engine.device import default_max_batch, device_name, pick_device, pick_dtype
 from tss_ray.engine.engine import Engine
-from tss_ray.engine.state import DenoisedImage, ImageRequest
+from tss_ray.engine.state import DenoisedImage
 from tss_ray.engine.thread import EngineThread
 from tss_ray.errors import EncodeError, StorageError
 from tss_ray.imaging.channels import from_model_rgb, to_model_rgb
@@ -29,6 +28,7 @@ from tss_ray.imaging.encode import encode
 from tss_ray.imaging.planes import to_planes
 from tss_ray.models.registry import load_model
 from tss_ray.pipeline.monitor import StopSignal, Tally
+from tss_ray.pipeline.plans import image_request
 from tss_ray.pipeline.rows import PreparedImage, prepared_images
 from tss_ray.quality.lr_consistency import lr_consistency_psnr
 from tss_ray.records import ManifestRow, rows_to_table
@@ -48,7 +48,8 @@ class Upscaler:
         model = load_model(spec.model, device, pick_dtype(spec.compute.dtype, device))
         self._card, self._device_name = model.card, device_name(device)
         max_batch = spec.compute.max_batch or default_max_batch(device)
-        self._engine = EngineThread(Engine(model, device, max_batch, spec.tiles.tile_px, spec.tiles.overlap_px))
+        tiles, num_levels = spec.tiles, spec.plan.num_levels
+        self._engine = EngineThread(Engine(model, device, max_batch, tiles.tile_px, tiles.overlap_px, num_levels))
         self._output = open_store(spec.output, spec.store)
         self._stopping = StopSignal(monitor)
 
@@ -60,10 +61,10 @@ class Upscaler:
     def _begin(self, image: PreparedImage) -> "Future[DenoisedImage] | None":
         if image.pixels is None or self._stopping:
             return None
-        plan = self._spec.plan
-        timesteps = make_plan(self._card.num_timesteps, image.row.num_steps or 0, plan.family, plan.a, plan.n)
-        rgb = to_model_rgb(image.pixels)
-        return self._engine.submit(ImageRequest(image.row.image_key, rgb, timesteps, plan.eta, self._spec.seed))
+        spec, row = self._spec, image.row
+        rgb, num_steps = to_model_rgb(image.pixels), row.num_steps or 0
+        request = image_request(spec.plan, self._card.num_timesteps, row.image_key, rgb, num_steps, spec.seed)
+        return self._engine.submit(request)
 
     def _finish(self, image: PreparedImage, future: "Future[DenoisedImage] | None") -> ManifestRow:
         row = image.row
@@ -93,14 +94,19 @@ class Upscaler:
 
     def _described(self, row: ManifestRow, denoised: DenoisedImage) -> ManifestRow:
         plan = self._spec.plan
+        a_range, n_range = plan.ranges(denoised.request.num_steps)
         return replace(
             row,
             num_tiles=denoised.grid.num_tiles,
             nfe=denoised.nfe,
             plan_family=plan.family,
-            plan_a=plan.a,
-            plan_n=plan.n,
+            plan_a_min=a_range[0],
+            plan_a_max=a_range[1],
+            plan_n_min=n_range[0],
+            plan_n_max=n_range[1],
+            plan_levels=plan.num_levels,
             eta=plan.eta,
+            eta_by_texture=plan.eta_by_texture,
             seed=self._spec.seed,
             model_id=self._card.model_id,
             model_sha256=self._card.sha256,
