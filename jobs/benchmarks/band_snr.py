@@ -22,14 +22,15 @@ def band_snr(pictures: NDArray[np.floating], reference: NDArray[np.floating]) ->
     noise = _band_power(pictures - reference)
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = 10 * np.log10(signal / noise)
-    return np.nan_to_num(snr, nan=MAX_DB, posinf=MAX_DB, neginf=-MAX_DB).clip(-MAX_DB, MAX_DB)
+    capped: NDArray[np.float64] = np.nan_to_num(snr, nan=MAX_DB).clip(-MAX_DB, MAX_DB)
+    return capped
 
 
 def band_masks(height: int, width: int) -> NDArray[np.bool_]:
     """Return (3,H,W): which frequencies of `fft2` belong to each of BANDS; the mean belongs to none."""
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None]) / 0.5
     band = np.minimum((radius * len(BANDS)).astype(int), len(BANDS) - 1)
-    masks = band[None] == np.arange(len(BANDS))[:, None, None]
+    masks: NDArray[np.bool_] = band[None] == np.arange(len(BANDS))[:, None, None]
     masks[:, 0, 0] = False
     return masks
 

@@ -64,7 +64,7 @@ class Judge:
         ]
 
     def scores(self, crop: Crop, pixels: NDArray[np.uint8], is_original: bool = False) -> dict[str, float | None]:
-        """Return what pixels (H,W,3) uint8 score by name; None where a metric is missing, not finite or says nothing."""
+        """Return what pixels (H,W,3) uint8 score by name; None where that is missing or not finite."""
         picture, hr, lr = (_unit(each) for each in (pixels, crop.hr, crop.lr))
 
         def ask(name: str) -> float | None:

@@ -17,9 +17,13 @@ STYLE = (
     ".chart text { font: 12px system-ui, sans-serif; fill: CanvasText } .chart .title { font-size: 14px }\n"
     ".chart .grid { stroke: CanvasText; opacity: .15 } .chart .zero { stroke: CanvasText; opacity: .6 }\n"
     ".chart .line { fill: none; stroke-width: 1.7 } .chart .band { opacity: .14; stroke: none }\n"
-    + "".join(f".chart .c{k} {{ stroke: {colour} }} .chart .f{k} {{ fill: {colour} }}\n" for k, colour in enumerate(_LIGHT))
+    + "".join(
+        f".chart .c{k} {{ stroke: {colour} }} .chart .f{k} {{ fill: {colour} }}\n" for k, colour in enumerate(_LIGHT)
+    )
     + "@media (prefers-color-scheme: dark) {\n"
-    + "".join(f".chart .c{k} {{ stroke: {colour} }} .chart .f{k} {{ fill: {colour} }}\n" for k, colour in enumerate(_DARK))
+    + "".join(
+        f".chart .c{k} {{ stroke: {colour} }} .chart .f{k} {{ fill: {colour} }}\n" for k, colour in enumerate(_DARK)
+    )
     + "}\n"
 )
 """What the page's style sheet needs for charts."""
@@ -66,7 +70,9 @@ def chart(title: str, axis: Axis, series: Sequence[Series]) -> str:
     """Return an <svg> element: bands under lines, dots with their values, a key at the right."""
     drawn = [line for line in series if line.points]
     low, high = _bounds(drawn)
-    svg = ET.Element("svg", {"class": "chart", "viewBox": f"0 0 {_WIDTH} {_HEIGHT}", "role": "img", "aria-label": title})
+    svg = ET.Element(
+        "svg", {"class": "chart", "viewBox": f"0 0 {_WIDTH} {_HEIGHT}", "role": "img", "aria-label": title}
+    )
     _text(svg, _LEFT, 22, title, "title")
     _grid(svg, axis, low, high)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from band_snr import BANDS
 from bootstrap import interval, interval_of_difference
 from quality_values import BINS, Value, texture_bin
-from tss_compare import SIX, Claim, Rule, Test, better, compare, no_worse, wins
+from tss_compare import SIX, Claim, Evidence, Rule, better, compare, no_worse, wins
 from tss_trajectory import PatchCurve, ReachRow, by_texture
 
 FEW, MANY = 7, 14
@@ -28,7 +28,12 @@ def claims(
     values: Sequence[Value], curves: Sequence[PatchCurve], reached: Sequence[ReachRow], tss: str
 ) -> tuple[Claim, ...]:
     """Return every claim with its tests. `tss` names the variant that stands for TSS."""
-    return (*_frequency_claims(curves), *_texture_claims(curves), *_time_claims(values, reached), *_tss_claims(values, tss))
+    return (
+        *_frequency_claims(curves),
+        *_texture_claims(curves),
+        *_time_claims(values, reached),
+        *_tss_claims(values, tss),
+    )
 
 
 def headline(values: Sequence[Value], tss: str, sds_overhead: float | None) -> dict[str, Figure]:
@@ -46,20 +51,20 @@ def headline(values: Sequence[Value], tss: str, sds_overhead: float | None) -> d
 def _frequency_claims(curves: Sequence[PatchCurve]) -> tuple[Claim, ...]:
     """Section 3.1."""
 
-    def rate(label: str, rule: Rule, of: Callable[[PatchCurve], float]) -> Test:
+    def rate(label: str, rule: Rule, of: Callable[[PatchCurve], float]) -> Evidence:
         return _over_patches(label, rule, curves, of, _RATE)
 
-    def ahead(band: int) -> Test:
+    def ahead(band: int) -> Evidence:
         label = f"early gain, high − {BANDS[band]}"
         return rate(label, "above", lambda curve: curve.rate("early", _HIGH) - curve.rate("early", band))
 
-    def latest(band: int, other: str) -> Test:
+    def latest(band: int, other: str) -> Evidence:
         label = f"{BANDS[band]} band, late gain − {other} gain"
         return rate(label, "above", lambda curve: curve.rate("late", band) - curve.rate(other, band))
 
     return (
         Claim(
-            "High frequencies, unlike low and medium ones, gain visibly in SNR in the early steps (timesteps 1000 to 700).",
+            "High frequencies, unlike low and medium ones, gain SNR in the early steps (timesteps 1000 to 700).",
             "paper",
             (
                 rate("early gain of the high band", "above", lambda curve: curve.rate("early", _HIGH)),
@@ -86,10 +91,10 @@ def _texture_claims(curves: Sequence[PatchCurve]) -> tuple[Claim, ...]:
 
     def difference(
         label: str, first: Sequence[PatchCurve], second: Sequence[PatchCurve], of: Callable[[PatchCurve], float]
-    ) -> Test:
+    ) -> Evidence:
         sides = [[of(curve) for curve in side] for side in (first, second)]
         photos = [[curve.photo for curve in side] for side in (first, second)]
-        return Test(label, interval_of_difference(*sides, *photos), "above")
+        return Evidence(label, interval_of_difference(*sides, *photos), "above")
 
     return (
         Claim(
@@ -135,7 +140,7 @@ def _time_claims(values: Sequence[Value], reached: Sequence[ReachRow]) -> tuple[
         Claim(
             f"At {FEW} steps late-only does not improve NIQE over uniform.",
             "paper",
-            (Test(f"niqe: {few['late_only']} − {few['uniform']}", late, "not below"),),
+            (Evidence(f"niqe: {few['late_only']} − {few['uniform']}", late, "not below"),),
         ),
         Claim(
             f"At {FEW} steps TDS, dense at both ends, is better than late-only.",
@@ -159,7 +164,9 @@ def _tss_claims(values: Sequence[Value], tss: str) -> tuple[Claim, ...]:
     many, sds, noise = f"{MANY} uniform", f"{FEW} tds+sds", f"{FEW} tds+sds+noise"
     binned = {name: [value for value in values if texture_bin(value.texture) == name] for name in (BINS[0], BINS[-1])}
     return (
-        Claim(f"At {FEW} steps SDS on top of TDS is better than TDS alone.", "paper", _perceptual(values, sds, few_tds)),
+        Claim(
+            f"At {FEW} steps SDS on top of TDS is better than TDS alone.", "paper", _perceptual(values, sds, few_tds)
+        ),
         Claim(
             "SDS improves smooth and textured crops alike.",
             "paper",
@@ -193,17 +200,17 @@ def _tss_claims(values: Sequence[Value], tss: str) -> tuple[Claim, ...]:
     )
 
 
-def _perceptual(values: Sequence[Value], first: str, second: str) -> tuple[Test, ...]:
+def _perceptual(values: Sequence[Value], first: str, second: str) -> tuple[Evidence, ...]:
     return tuple(better(values, first, second, metric) for metric in _PERCEPTUAL)
 
 
 def _over_patches(
     label: str, rule: Rule, curves: Sequence[PatchCurve], of: Callable[[PatchCurve], float], unit: str
-) -> Test:
-    return Test(label, interval([of(curve) for curve in curves], [curve.photo for curve in curves]), rule, unit)
+) -> Evidence:
+    return Evidence(label, interval([of(curve) for curve in curves], [curve.photo for curve in curves]), rule, unit)
 
 
-def _reach(reached: Sequence[ReachRow], first: str, second: str) -> Test:
+def _reach(reached: Sequence[ReachRow], first: str, second: str) -> Evidence:
     """Compare the high band's SNR against the end of the watched plan, crop by crop."""
 
     def crop(row: ReachRow) -> tuple[str, str, int, int]:
@@ -216,4 +223,4 @@ def _reach(reached: Sequence[ReachRow], first: str, second: str) -> Test:
         if row.method == first and crop(row) in subtrahends
     ]
     found = interval([difference for _, difference in pairs], [photo for photo, _ in pairs])
-    return Test(f"SNR of the high band: {first} − {second}", found, "above", "dB")
+    return Evidence(f"SNR of the high band: {first} − {second}", found, "above", "dB")

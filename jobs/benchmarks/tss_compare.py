@@ -27,7 +27,7 @@ Verdict = Literal["holds", "does not hold", "cannot be told", "not measured"]
 
 
 @dataclass(frozen=True)
-class Test:
+class Evidence:
     """One number with its interval, and where the claim says that it lies, seen from zero."""
 
     label: str
@@ -60,13 +60,13 @@ class Claim:
 
     sentence: str
     origin: Literal["paper", "project"]
-    tests: tuple[Test, ...]
+    evidence: tuple[Evidence, ...]
     needed: int | None = None
 
     @property
     def verdict(self) -> Verdict:
         """Combine the tests; what was not measured is left out."""
-        verdicts = [test.verdict for test in self.tests if test.verdict != "not measured"]
+        verdicts = [test.verdict for test in self.evidence if test.verdict != "not measured"]
         needed = len(verdicts) if self.needed is None else self.needed
         if not verdicts or needed > len(verdicts):
             return "not measured"
@@ -91,16 +91,16 @@ def compare(values: Sequence[Value], first: str, second: str, metric: str) -> In
     return interval([difference for _, difference in pairs], [photo for photo, _ in pairs])
 
 
-def better(values: Sequence[Value], first: str, second: str, metric: str, label: str = "") -> Test:
+def better(values: Sequence[Value], first: str, second: str, metric: str, label: str = "") -> Evidence:
     """Return the test that the first method is better than the second."""
     rule: Rule = "above" if HIGHER_IS_BETTER[metric] else "below"
-    return Test(label or f"{metric}: {first} − {second}", compare(values, first, second, metric), rule)
+    return Evidence(label or f"{metric}: {first} − {second}", compare(values, first, second, metric), rule)
 
 
-def no_worse(values: Sequence[Value], first: str, second: str, metric: str, label: str = "") -> Test:
+def no_worse(values: Sequence[Value], first: str, second: str, metric: str, label: str = "") -> Evidence:
     """Return the test that the first method is no worse than the second."""
     rule: Rule = "not below" if HIGHER_IS_BETTER[metric] else "not above"
-    return Test(label or f"{metric}: {first} − {second}", compare(values, first, second, metric), rule)
+    return Evidence(label or f"{metric}: {first} − {second}", compare(values, first, second, metric), rule)
 
 
 def wins(values: Sequence[Value], first: str, second: str) -> int | None:

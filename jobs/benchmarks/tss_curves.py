@@ -26,7 +26,9 @@ def metric_charts(values: Sequence[StudyValue], metrics: Iterable[str]) -> list[
     axis = Axis("steps", tuple(map(float, steps)), log_scale=True)
     drawn = []
     for metric in metrics:
-        levels = [Series(name, _points(steps, [_level(values, f"{n} {name}", metric) for n in steps])) for name in variants]
+        levels = [
+            Series(name, _points(steps, [_level(values, f"{n} {name}", metric) for n in steps])) for name in variants
+        ]
         drawn.append(chart(LABELS[metric], axis, levels))
         gaps = [
             Series(name, _points(steps, [compare(values, f"{n} {name}", f"{n} {BASELINE}", metric) for n in steps]))

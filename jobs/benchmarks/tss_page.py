@@ -3,15 +3,16 @@
 import html
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from quality_values import BIN_SCORES, BINS, mean, numbers, texture_bin
+from quality_values import BIN_SCORES
 from tss_chart import STYLE
 from tss_claims import Figure
 from tss_compare import Claim
-from tss_curves import LABELS, band_charts, metric_charts
+from tss_curves import band_charts, metric_charts
 from tss_measure import StudyValue
-from tss_report import main_rows, measured_metrics, test_text
+from tss_report import Rows, evidence_text, main_rows, mean_rows, measured_metrics, texture_rows, where
 from tss_trajectory import PATCH_PX, PatchCurve
 
 _STYLE = """
@@ -27,104 +28,82 @@ th:first-child, td:first-child { text-align: left; }
 .chart { width: 100%; height: auto; }
 .claim { margin: .8rem 0; } .claim ul { margin: .2rem 0; font-size: 13px; }
 .verdict { font-weight: 600; padding: 0 .4rem; border-radius: .3rem; border: 1px solid currentColor; }
-.holds { color: #00734f } .does-not-hold { color: #b3261e } .cannot-be-told { color: #8a6d00 } .not-measured { opacity: .6 }
+.holds { color: #00734f } .does-not-hold { color: #b3261e } .cannot-be-told { color: #8a6d00 }
+.not-measured { opacity: .6 }
 @media (prefers-color-scheme: dark) {
 .holds { color: #3fcf9b } .does-not-hold { color: #ff8a80 } .cannot-be-told { color: #e3c04d }
 }
 """
 
 
+@dataclass(frozen=True)
+class Source:
+    """What one set of photographs says; `curves` may be empty."""
+
+    values: Sequence[StudyValue]
+    claims: Sequence[Claim]
+    curves: Sequence[PatchCurve]
+
+
 def write_page(
-    values: Sequence[StudyValue],
-    curves: Sequence[PatchCurve],
-    found: Sequence[Claim],
-    line: Mapping[str, Figure],
-    provenance: Mapping[str, object],
-    path: Path,
+    sources: Sequence[Source], line: Mapping[str, Figure], provenance: Mapping[str, object], path: Path
 ) -> None:
-    """Write the page; `line` are the figures of the last line, `provenance` what was measured with what."""
-    metrics = measured_metrics(values)
-    crops, photos = len({value.crop for value in values}), len({value.photo for value in values})
-    where = f"{values[0].source}, {values[0].inputs}: {crops} crops of {photos} photographs"
-    sections = [
-        f"<p>{_escape(where)}. TSS is the variant <b>{_escape(line['tss'])}</b>. Intervals are 95%, bootstrap over "
-        "photographs, and of differences taken crop by crop.</p>",
-        _section("Claims", "".join(map(_claim, found))),
-        _section("TSS against uniform", _main_table(values, metrics, str(line["tss"]))),
-        _section("Metrics against steps", _charts(metric_charts(values, metrics))),
-        _section("By texture of the input", _texture_table(values)),
-        _section(
-            "Frequency bands against time",
-            f"<p>Patches of {PATCH_PX} px; classes are thirds by the original's standard deviation. SNR of what each "
-            "step takes the picture to be, against the output.</p>" + _charts(band_charts(curves)),
-        )
-        if curves
-        else "",
-        _section("All means", _all_table(values, metrics)),
-        _section("The last line", f"<pre>{_escape(json.dumps(line, indent=1))}</pre>"),
-        _section("What was measured with what", f"<pre>{_escape(json.dumps(provenance, indent=1, default=str))}</pre>"),
-    ]
+    """Write the page: first what the last line speaks of; `provenance` says what was measured with what."""
+    tss = str(line["tss"])
     path.write_text(
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>TSS, measured</title><style>{_STYLE}{STYLE}</style></head><body>\n<h1>TSS, measured</h1>\n"
-        + "\n".join(sections)
-        + "\n</body></html>\n",
+        f"<p>TSS is the variant <b>{_escape(tss)}</b>. Intervals are 95%, bootstrap over photographs; differences are "
+        "taken crop by crop. Arrows say which way is better.</p>\n"
+        + "\n".join(_source(source, tss) for source in sources)
+        + f"<h2>The last line</h2><pre>{_escape(json.dumps(line, indent=1))}</pre>\n"
+        f"<h2>What was measured with what</h2><pre>{_escape(json.dumps(provenance, indent=1, default=str))}</pre>\n"
+        "</body></html>\n",
         encoding="utf-8",
     )
 
 
+def _source(source: Source, tss: str) -> str:
+    values = source.values
+    parts = [
+        f"<h2>{_escape(where(values))}</h2>",
+        "<h3>Claims</h3>" + "".join(map(_claim, source.claims)),
+        "<h3>TSS against uniform</h3>" + _table(main_rows(values, tss)),
+        "<h3>Metrics against steps</h3>" + _charts(metric_charts(values, measured_metrics(values))),
+    ]
+    if source.curves:
+        parts.append(
+            "<h3>Frequency bands against time</h3>"
+            f"<p>Patches of {PATCH_PX} px; classes are thirds by the original's standard deviation. SNR of what each "
+            "step takes the picture to be, against the output.</p>" + _charts(band_charts(source.curves))
+        )
+    low, high = BIN_SCORES
+    parts += [
+        f"<h3>By texture</h3><p>Score of the input below {low:g}, below {high:g}, from there.</p>"
+        + _table(texture_rows(values)),
+        "<h3>All means</h3>" + _table(mean_rows(values)),
+    ]
+    return "\n".join(parts)
+
+
 def _claim(claim: Claim) -> str:
     kind = claim.verdict.replace(" ", "-")
-    tests = "".join(f"<li>{_escape(test_text(test))}</li>" for test in claim.tests)
+    tests = "".join(f"<li>{_escape(evidence_text(test))}</li>" for test in claim.evidence)
     return (
         f'<div class="claim"><span class="verdict {kind}">{claim.verdict}</span> {_escape(claim.sentence)} '
         f"<small>({claim.origin})</small><ul>{tests}</ul></div>"
     )
 
 
-def _main_table(values: Sequence[StudyValue], metrics: Sequence[str], tss: str) -> str:
-    rows = [[what, *cells] for what, _, cells in main_rows(values, tss)]
-    return _table(["", *(LABELS[metric] for metric in metrics)], rows)
-
-
-def _texture_table(values: Sequence[StudyValue]) -> str:
-    binned = {name: [value for value in values if texture_bin(value.texture) == name] for name in BINS}
-    shown = [metric for metric in ("niqe", "psnry") if any(getattr(value, metric) is not None for value in values)]
-    sizes = {name: len({value.crop for value in part}) for name, part in binned.items()}
-    headings = ["method", *(f"{LABELS[metric]}, {name} ({sizes[name]})" for metric in shown for name in BINS)]
-    rows = [
-        [method, *(_number(mean(numbers(binned[name], method, metric))) for metric in shown for name in BINS)]
-        for method in dict.fromkeys(value.method for value in values)
-    ]
-    low, high = BIN_SCORES
-    return f"<p>Texture score of the crop's input: below {low:g}, below {high:g}, above.</p>" + _table(headings, rows)
-
-
-def _all_table(values: Sequence[StudyValue], metrics: Sequence[str]) -> str:
-    rows = [
-        [method, *(_number(mean(numbers(values, method, metric))) for metric in metrics)]
-        for method in dict.fromkeys(value.method for value in values)
-    ]
-    return _table(["method", *(LABELS[metric] for metric in metrics)], rows)
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{_escape(heading)}</th>" for heading in headings)
-    body = "".join(f"<tr>{''.join(f'<td>{_escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+def _table(rows: Rows) -> str:
+    head = "".join(f"<th>{_escape(heading)}</th>" for heading in rows[0])
+    body = "".join(f"<tr>{''.join(f'<td>{_escape(cell)}</td>' for cell in row)}</tr>" for row in rows[1:])
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _charts(drawn: Sequence[str]) -> str:
     return f'<div class="charts">{"".join(f"<div>{svg}</div>" for svg in drawn)}</div>'
-
-
-def _section(title: str, body: str) -> str:
-    return f"<h2>{_escape(title)}</h2>\n{body}"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
 
 
 def _escape(text: object) -> str:

@@ -97,7 +97,15 @@ def watch(crop: Crop, seen: NDArray[np.float32], plan: Sequence[int], num_timest
         texture = float(original[inside].std())
         rows += [
             BandRow(
-                crop.source, crop.photo, crop.top, crop.left, patch, texture, step, (t + 1) / num_timesteps, *map(float, s)
+                crop.source,
+                crop.photo,
+                crop.top,
+                crop.left,
+                patch,
+                texture,
+                step,
+                (t + 1) / num_timesteps,
+                *map(float, s),
             )
             for step, (t, s) in enumerate(zip(plan, snr, strict=False))
         ]

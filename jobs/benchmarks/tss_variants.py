@@ -1,7 +1,7 @@
 """What the study compares: a table of plan settings by name, and what the engine is asked for under each."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,6 +60,16 @@ def parse_variants(text: str) -> tuple[Variant, ...]:
     if len({variant.name for variant in found}) < len(found):
         raise SpecError(f"variants {text}: one is named twice; name each once")
     return found
+
+
+def tss_variant(name: str | None, variants: Sequence[Variant]) -> str:
+    """Return the name of the variant that is TSS. Raises SpecError if it is not among them."""
+    names = [variant.name for variant in variants]
+    if name is None:
+        return next((wanted for wanted in ("tds+sds", "tds") if wanted in names), names[-1])
+    if name not in names:
+        raise SpecError(f"--tss {name}: it is none of the variants {', '.join(names)}; add it to --variants")
+    return name
 
 
 def crop_request(variant: Variant, num_timesteps: int, key: str, lr: NDArray[np.uint8], num_steps: int) -> ImageRequest:
