@@ -96,7 +96,8 @@ def test_an_embedded_model_lies_in_the_package_and_its_weights_match_its_card(na
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_an_embedded_model_loads_by_name_and_predicts(name: str) -> None:
     model = load_model(name, CPU, torch.float32)
-    out = model.predict(torch.zeros(2, *model.latent_shape(16)), torch.zeros(2, 3, 16, 16), torch.tensor([999, 5]))
+    condition = model.condition(torch.zeros(2, 3, 16, 16))
+    out = model.predict(torch.zeros(2, *model.latent_shape(16)), condition, torch.tensor([999, 5]))
     assert out.shape == (2, *model.latent_shape(16))
     assert out.isfinite().all()
     assert not torch.equal(out[0], out[1])  # the timestep is listened to
