@@ -5,8 +5,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-_WIDTH, _HEIGHT = 640, 340
-_LEFT, _RIGHT, _TOP, _BOTTOM = 68, 150, 40, 48
+_WIDTH, _HEIGHT = 700, 340
+_LEFT, _RIGHT, _TOP, _BOTTOM = 68, 200, 40, 48
 _NUM_TICKS = 5
 _LABEL_PX = 18
 _LIGHT = ("#57606a", "#0a62b8", "#b35900", "#00734f", "#a3287e", "#6b4fbb", "#8a6d00", "#c0392b", "#1b7f8c")

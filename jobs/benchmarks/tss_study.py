@@ -57,7 +57,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from quality_crops import Crop, photo_crops, sample_crops
 from quality_judge import Judge
@@ -115,17 +114,13 @@ def _study(arguments: argparse.Namespace, console: Console) -> int:
     bands, reached = _observe(bench, [crop for crop in crops if crop.source == source], arguments, parts, console)
     overhead = sds_overhead(bench.model, bench.device, bench.max_batch, _OVERHEAD_ROUNDS)
 
-    curves = patch_curves(bands)
     found = []
-    for name in _SOURCES:
-        if part := [value for value in values if value.source == name]:
-            leads = name == source
-            found.append(
-                Source(
-                    part, claims(part, curves if leads else [], reached if leads else [], tss), curves if leads else []
-                )
-            )
-            print_study(part, found[-1].claims, tss, console)
+    for name in (name for name in _SOURCES if any(value.source == name for value in values)):
+        part = [value for value in values if value.source == name]
+        leads = name == source
+        curves = patch_curves(bands) if leads else []
+        found.append(Source(part, claims(part, curves, reached if leads else [], tss), curves))
+        print_study(part, found[-1].claims, tss, console)
     line: dict[str, Figure] = headline(found[0].values, tss, overhead)
     line |= {"tss": tss, "source": source, "crops": len({value.crop for value in found[0].values})}
     if arguments.out is not None:
@@ -163,7 +158,8 @@ def _observe(
     bench: Bench, crops: Sequence[Crop], arguments: argparse.Namespace, parts: Parts, console: Console
 ) -> tuple[list[BandRow], list[ReachRow]]:
     ordered = sorted(crops, key=lambda crop: crop.texture)
-    chosen = np.unique(np.linspace(0, len(ordered) - 1, min(arguments.band_crops, len(ordered))).round().astype(int))
+    num = min(arguments.band_crops, len(ordered))
+    chosen = [int((k + 0.5) * len(ordered) / num) for k in range(num)]
     bands: list[BandRow] = []
     reached: list[ReachRow] = []
     for crop in (ordered[index] for index in chosen):

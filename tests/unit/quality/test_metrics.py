@@ -52,6 +52,18 @@ def test_niqe_with_its_file_is_not_missing_anything(empty_torch_home: Path) -> N
     assert metrics.missing_weights("niqe") == []
 
 
+@pytest.mark.parametrize("name", ["musiq", "clipiqa", "lpips"])
+def test_a_metric_without_its_weights_is_unavailable_and_never_downloaded(
+    name: str, empty_torch_home: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "_create", lambda *_: pytest.fail("pyiqa was asked for the metric"))
+    missing = metrics.missing_weights(name)
+    assert missing
+    assert all(path.is_relative_to(empty_torch_home / "hub") for path in missing)
+    assert metrics.metric(name) is None
+    assert "put it there yourself" in caplog.text
+
+
 @pytest.mark.usefixtures("empty_torch_home")
 def test_piqe_stands_in_for_niqe_and_needs_no_file() -> None:
     stand_in = metrics.no_reference_metric()
