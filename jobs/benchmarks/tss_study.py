@@ -24,7 +24,7 @@ The protocol
   with --band-steps uniform steps. What each step takes the picture to be is compared with the last, in windowed patches
   of 128 px: the SNR in dB of luma in thirds of the radius up to Nyquist. Where plans of 4, 7 and 14 steps end is
   compared with that last step too.
-- sds_overhead: median seconds of a forward with a level for every position by those of one without, in turns.
+- sds_overhead: what a level for every position adds to a forward, as spatial_embedding.py measures it, in a few rounds.
 
 --quick: three sample photographs, one crop each, uniform, tds and tds+sds at 4, 7 and 14 steps, bands of one crop in 20
 steps: under two minutes on two cores. The whole study is for an accelerator, or a night.
@@ -40,7 +40,7 @@ none over those of the folder, of tuning or of the sample; null where something 
   tss7_minus_uniform14_ssim    of SSIM
   tss7_minus_uniform14_gmsd    of GMSD
   wins_at_equal_steps          on how many of the six metrics TSS at 7 steps has the better mean than uniform at 7
-  sds_overhead                 a ratio; 1 is free
+  sds_overhead                 a share of the forward: 0.05 for 5%
   tss                          which variant TSS is
   source                       which photographs
   crops                        how many crops of them
@@ -61,10 +61,10 @@ import torch
 from quality_crops import Crop, photo_crops, sample_crops
 from quality_judge import Judge
 from rich.console import Console
+from spatial_embedding import forward_overhead
 from tss_arguments import parse_arguments
 from tss_claims import Figure, claims, headline
 from tss_measure import Bench, Parts, StudyValue, measure, observe, write_rows
-from tss_overhead import sds_overhead
 from tss_page import Source, write_page
 from tss_report import print_study
 from tss_trajectory import BandRow, ReachRow, patch_curves
@@ -112,7 +112,7 @@ def _study(arguments: argparse.Namespace, console: Console) -> int:
     values = _measure(bench, judge, crops, variants, arguments, parts, console)
     source = next(name for name in _SOURCES if any(crop.source == name for crop in crops))
     bands, reached = _observe(bench, [crop for crop in crops if crop.source == source], arguments, parts, console)
-    overhead = sds_overhead(bench.model, bench.device, bench.max_batch, _OVERHEAD_ROUNDS)
+    overhead = forward_overhead(bench.model, bench.device, bench.max_batch, _OVERHEAD_ROUNDS, warm_up=1)
 
     found = []
     for name in (name for name in _SOURCES if any(value.source == name for value in values)):

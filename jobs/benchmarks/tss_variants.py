@@ -36,7 +36,8 @@ TABLE: dict[str, dict[str, Any]] = {
     "default": {},
 }
 """Settings of PlanSpec by name; what is not named has its default. `default` is the product as it comes."""
-STANDARD = tuple(name for name in TABLE if name != "default")
+STANDARD = tuple(name for name in TABLE if name not in ("default", "tds+noise"))
+"""What is measured unless told otherwise."""
 
 
 @dataclass(frozen=True)
