@@ -26,14 +26,22 @@ Rule = Literal["above", "below", "not below", "not above"]
 Verdict = Literal["holds", "does not hold", "cannot be told", "not measured"]
 
 
+MIN_CLUSTERS = 5
+"""Below so many photographs an interval is little more than the smallest and the largest number: it tells nothing."""
+
+
 @dataclass(frozen=True)
 class Evidence:
-    """One number with its interval, and where the claim says that it lies, seen from zero."""
+    """One number with its interval, and where the claim says that it lies, seen from zero.
+
+    is_optional: the claim stands without it where it cannot be measured, as metrics without their weights cannot.
+    """
 
     label: str
     interval: Interval | None
     rule: Rule
     unit: str = ""
+    is_optional: bool = False
 
     @property
     def verdict(self) -> Verdict:
@@ -44,6 +52,8 @@ class Evidence:
         """
         if self.interval is None:
             return "not measured"
+        if self.interval.num < MIN_CLUSTERS:
+            return "cannot be told"
         low, high = self.interval.low, self.interval.high
         if self.rule in ("below", "not above"):
             low, high = -high, -low
@@ -56,7 +66,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence and the tests that it stands on: all of those measured, or at least `needed` of them."""
+    """A sentence and the evidence that it stands on: all of it, or at least `needed` pieces."""
 
     sentence: str
     origin: Literal["paper", "project"]
@@ -65,14 +75,17 @@ class Claim:
 
     @property
     def verdict(self) -> Verdict:
-        """Combine the tests; what was not measured is left out."""
-        verdicts = [test.verdict for test in self.evidence if test.verdict != "not measured"]
+        """Combine the pieces: what is still open decides only where the others do not."""
+        verdicts = [piece.verdict for piece in self.evidence]
+        verdicts = [
+            v for v, piece in zip(verdicts, self.evidence, strict=True) if v != "not measured" or not piece.is_optional
+        ]
         needed = len(verdicts) if self.needed is None else self.needed
-        if not verdicts or needed > len(verdicts):
-            return "not measured"
-        if verdicts.count("holds") >= needed:
+        if verdicts and verdicts.count("holds") >= needed:
             return "holds"
-        return "does not hold" if len(verdicts) - verdicts.count("does not hold") < needed else "cannot be told"
+        if verdicts and len(verdicts) - verdicts.count("does not hold") < needed:
+            return "does not hold"
+        return "cannot be told" if verdicts and "not measured" not in verdicts else "not measured"
 
 
 def compare(values: Sequence[Value], first: str, second: str, metric: str) -> Interval | None:
@@ -91,14 +104,18 @@ def compare(values: Sequence[Value], first: str, second: str, metric: str) -> In
     return interval([difference for _, difference in pairs], [photo for photo, _ in pairs])
 
 
-def better(values: Sequence[Value], first: str, second: str, metric: str, label: str = "") -> Evidence:
-    """Return the test that the first method is better than the second."""
+def better(
+    values: Sequence[Value], first: str, second: str, metric: str, label: str = "", is_optional: bool = False
+) -> Evidence:
+    """Return what there is for the first method being better than the second."""
     rule: Rule = "above" if HIGHER_IS_BETTER[metric] else "below"
-    return Evidence(label or f"{metric}: {first} − {second}", compare(values, first, second, metric), rule)
+    return Evidence(
+        label or f"{metric}: {first} − {second}", compare(values, first, second, metric), rule, "", is_optional
+    )
 
 
 def no_worse(values: Sequence[Value], first: str, second: str, metric: str, label: str = "") -> Evidence:
-    """Return the test that the first method is no worse than the second."""
+    """Return what there is for the first method being no worse than the second."""
     rule: Rule = "not below" if HIGHER_IS_BETTER[metric] else "not above"
     return Evidence(label or f"{metric}: {first} − {second}", compare(values, first, second, metric), rule)
 

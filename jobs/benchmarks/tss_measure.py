@@ -32,6 +32,9 @@ BICUBIC = "bicubic"
 REACHED: tuple[PlanFamily, ...] = ("uniform", "tds", "late_only")
 """The plans whose outputs are compared with the end of the watched one."""
 REACH_STEPS = (4, 7, 14)
+FINER = 5
+"""The watched plan has at least so many times the steps of a plan that is compared with its end: it is uniform itself,
+and uniform plans of about its length would be near to it for that alone."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def observe(bench: Bench, crop: Crop, num_steps: int) -> tuple[list[BandRow], li
         reach(crop, f"{num} {family}", estimates(bench.model, bench.device, crop, key, short)[-1], seen[-1])
         for family in REACHED
         for num in REACH_STEPS
-        if num < num_steps and (short := make_plan(total, num, family))
+        if num * FINER <= num_steps and (short := make_plan(total, num, family))
     ]
     return watch(crop, seen, plan, total), reached
 

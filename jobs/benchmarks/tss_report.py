@@ -1,4 +1,4 @@
-"""What the study says in words and numbers: metrics by method, TSS against uniform, and the claims."""
+"""What the study says: metrics by method, TSS against uniform, and the claims with their evidence."""
 
 from collections.abc import Sequence
 
@@ -73,7 +73,7 @@ def evidence_text(test: Evidence) -> str:
 
 def as_text(found: Interval | None) -> str:
     """Return a mean with the ends of its interval."""
-    return "–" if found is None else f"{found.mean:+.4g} [{found.low:+.4g}, {found.high:+.4g}]"
+    return "–" if found is None else f"{found.mean:+.3g} [{found.low:+.3g}, {found.high:+.3g}]"
 
 
 def _level_rows(values: Sequence[Value], methods: Sequence[str], metrics: Sequence[str]) -> Rows:

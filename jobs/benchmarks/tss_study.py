@@ -18,12 +18,12 @@ The protocol
   distance to the original's; NIQE needs its parameter file (README.md).
 - Intervals are 95%, by bootstrap of the photographs with all their crops (2000 resamples), of differences taken crop by
   crop. "Better" holds if the whole interval is on the better side, and does not hold if none of it is; with zero
-  inside it cannot be told. "No worse" holds if the interval reaches zero. A claim of several tests holds if all do that
-  were measured.
+  inside, or fewer than 5 photographs, it cannot be told. "No worse" holds if the interval reaches zero. A claim with
+  several pieces of evidence holds if all of them do; MUSIQ, CLIPIQA and LPIPS may be missing, others may not.
 - Frequency bands, after figure 1 of the paper: --band-crops crops, evenly by rank of texture, are sampled as one tile
   with --band-steps uniform steps. What each step takes the picture to be is compared with the last, in windowed patches
   of 128 px: the SNR in dB of luma in thirds of the radius up to Nyquist. Where plans of 4, 7 and 14 steps end is
-  compared with that last step too.
+  compared with that last step too, if it has at least 5 times their steps.
 - sds_overhead: what a level for every position adds to a forward, as spatial_embedding.py measures it, in a few rounds.
 
 --quick: three sample photographs, one crop each, uniform, tds and tds+sds at 4, 7 and 14 steps, bands of one crop in 20
@@ -82,7 +82,7 @@ _SOURCES = ("heldout", "folder", "tuning", "sample")
 """In the order in which the last line prefers them."""
 _IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 _OVERHEAD_ROUNDS = 5
-_LOG_COLUMNS = 190
+_LOG_COLUMNS = 230
 
 
 def main() -> int:

@@ -9,13 +9,13 @@ from tss_compare import SIX, Claim
 from tss_measure import StudyValue
 from tss_trajectory import PatchCurve, ReachRow
 
-_PHOTOS = ("river", "hill", "house")
+_PHOTOS = ("river", "hill", "house", "bird", "car")
 _MEASURED = (*SIX, "musiq")
 
 
 @pytest.fixture
 def values(make_value: Callable[..., Value]) -> Callable[..., list[StudyValue]]:
-    """Return a function that makes values of three photographs: 10 for every metric, changed per method."""
+    """Return a function that makes values of five photographs: 10 for every metric, changed per method."""
 
     def make(methods: tuple[str, ...], **changes: dict[str, float]) -> list[StudyValue]:
         found = []
@@ -32,7 +32,7 @@ def values(make_value: Callable[..., Value]) -> Callable[..., list[StudyValue]]:
 def _curves(
     high: tuple[float, ...], other: tuple[float, ...], textures: tuple[float, ...] = (0.1,)
 ) -> list[PatchCurve]:
-    """Curves of three photographs over ten even times from 1 to 0.1; `other` is the lower bands."""
+    """Curves of five photographs over ten even times from 1 to 0.1; `other` is the lower bands."""
     times = np.linspace(1, 0.1, 10)
     snr = np.stack([np.array(other), np.array(other), np.array(high)], axis=1)
     assert snr.shape[1] == len(BANDS)
