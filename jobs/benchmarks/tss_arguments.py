@@ -10,9 +10,9 @@ from tss_ray.spec import JobSpec
 
 _STEPS = (1, 2, 3, 4, 5, 7, 10, 14, 15, 20, 25)
 _QUICK = {
-    "steps": (4, 7, 14),
+    "steps": (7, 14),
     "variants": "uniform,tds,tds+sds",
-    "limit": 3,
+    "limit": 2,
     "crops": 1,
     "band_crops": 1,
     "band_steps": 20,

@@ -26,7 +26,7 @@ The protocol
   compared with that last step too, if it has at least 5 times their steps.
 - sds_overhead: what a level for every position adds to a forward, as spatial_embedding.py measures it, in a few rounds.
 
---quick: three sample photographs, one crop each, uniform, tds and tds+sds at 4, 7 and 14 steps, bands of one crop in 20
+--quick: two sample photographs, one crop each, uniform, tds and tds+sds at 7 and 14 steps, bands of one crop in 20
 steps: under two minutes on two cores. The whole study is for an accelerator, or a night.
 
 --out gets tss_study.parquet (a row for every crop and method), tss_bands.parquet (for every patch and step),
