@@ -101,7 +101,7 @@ class AdversarialRecipe(_Frozen):
     It starts from the averaged weights of the first phase, with a fresh optimiser and another cosine schedule.
     """
 
-    iterations: int = Field(6_500, ge=1, description="on top of those of the first phase")
+    iterations: int = Field(6_000, ge=1, description="on top of those of the first phase")
     batch_size: int = Field(12, ge=1)
     learning_rate: float = Field(2e-4, gt=0)
     ema_decay: float = Field(0.998, gt=0, lt=1)
@@ -109,13 +109,13 @@ class AdversarialRecipe(_Frozen):
     num_steps: tuple[Annotated[int, Field(ge=2)], ...] = Field(
         (2, 3, 4, 4, 6, 8, 15), min_length=1, description="lengths of the sampled plans, drawn at random"
     )
-    adversarial_weight: float = Field(0.3, ge=0, description="of the hinge loss, times the late share of the timestep")
+    adversarial_weight: float = Field(0.2, ge=0, description="of the hinge loss, times the late share of the timestep")
     feature_weight: float = Field(2.0, ge=0, description="of matching the discriminator's features, times the same")
-    pixel_weight: float = Field(0.3, ge=0, description="of the mean absolute error of the latent, of spread near 1")
+    pixel_weight: float = Field(0.6, ge=0, description="of the mean absolute error of the latent, of spread near 1")
     consistency_weight: float = Field(1.0, ge=0, description="of the squared error after reduction, in the same unit")
-    late_power: float = Field(1.0, gt=0, description="late share = (1 - t/T) to this power: no judge at pure noise")
+    late_power: float = Field(2.0, gt=0, description="late share = (1 - t/T) to this power: no judge at pure noise")
     channels: tuple[int, int, int] = Field((48, 96, 192), description="of the discriminator, finest resolution first")
-    judge_learning_rate: float = Field(2e-4, gt=0, description="constant after the warm-up")
+    judge_learning_rate: float = Field(4e-4, gt=0, description="constant after the warm-up")
 
     @model_validator(mode="after")
     def _the_batch_holds_the_judged(self) -> "AdversarialRecipe":
