@@ -1,7 +1,7 @@
 """The promise that tiles cannot be seen, on the embedded model and real photographs.
 
 Measured with 4 uniform steps on three photographs. Where tiles begin and end, the gradient of what tiling changed is
-1.11 to 1.30 times what it is elsewhere, a single line at most 1.54 times; with an overlap of 0 it is 3.2 to 3.8 times.
+0.89 to 0.97 times what it is elsewhere, a single line at most 1.19 times; with an overlap of 0 it is 8 to 11 times.
 """
 
 import functools
@@ -68,20 +68,20 @@ def at_edges(pixels: Pixels, lines: list[int]) -> tuple[float, float]:
 def test_tiles_leave_no_line_in_what_they_change(name: str) -> None:
     change = upscaled(name, TILE, OVERLAP) - upscaled(name, SIDE, 0)
     mean, largest = at_edges(change, edges(OVERLAP))
-    assert mean < 1.3
-    assert largest < 2
-    assert np.abs(change).mean() < 1  # of 255: what a tile does not see of its surroundings changes little
+    assert mean < 1.2
+    assert largest < 1.6
+    assert np.abs(change).mean() < 0.2  # of 255: what a tile does not see of its surroundings changes little
 
 
 @pytest.mark.parametrize("name", ["chelsea", "coffee"])
 def test_tiles_leave_no_line_in_the_image(name: str) -> None:
     lines = edges(OVERLAP)
     tiled, whole = at_edges(upscaled(name, TILE, OVERLAP), lines), at_edges(upscaled(name, SIDE, 0), lines)
-    assert tiled[0] < 1.01 * whole[0]  # measured: 0.99 and 1.00
+    assert tiled[0] < 1.01 * whole[0]  # measured: 1.00 and 1.00
     assert tiled[1] < 1.05 * whole[1]
 
 
 def test_the_measure_sees_the_seams_that_tiles_without_overlap_leave() -> None:
     whole, bare, lines = upscaled("chelsea", SIDE, 0), upscaled("chelsea", TILE, 0), edges(0)
-    assert at_edges(bare - whole, lines)[0] > 2.5
-    assert at_edges(bare, lines)[0] > 1.015 * at_edges(whole, lines)[0]
+    assert at_edges(bare - whole, lines)[0] > 5
+    assert at_edges(bare, lines)[0] > 1.1 * at_edges(whole, lines)[0]
