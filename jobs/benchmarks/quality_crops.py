@@ -3,20 +3,20 @@
 import io
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from quality_degrade import degrade
 from quality_values import Inputs
 
-from tss_ray.diffusion.texture import luma, noise_sigma, texture_map, texture_score
 from tss_ray.errors import InputError
+from tss_ray.pipeline.prepare import probe
 from tss_ray.storage.sample_photos import names, reduced_png, reference
-from tss_ray.training.photos import photos
+from tss_ray.training.photos import measured_size, photos
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,6 @@ SCALE = 4
 CROP_PX = 384
 _MULTIPLE_PX = 32
 _STRIDE_PX = 96
-_LARGE_PX = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,11 @@ class Crop:
     texture: float
     hr: NDArray[np.uint8]
     lr: NDArray[np.uint8]
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What a row of measured values says of the crop."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("hr", "lr")}
 
 
 def sample_crops(num: int, limit: int | None = None, degraded: bool = False) -> Iterator[Crop]:
@@ -64,7 +68,7 @@ def photo_crops(source: str, paths: Iterable[Path], num: int, degraded: bool = F
                 photo = file.convert("RGB")
         except OSError as error:
             raise InputError(f"{path} is no image: {error}; take it out of the folder") from error
-        photo = _cut(photo.reduce(3 if photo.width * photo.height > _LARGE_PX else 2))
+        photo = _cut(measured_size(photo))
         yield from _crops(source, path.stem, photo, _reduce(photo), num, degraded)
 
 
@@ -80,15 +84,9 @@ def _crops(source: str, name: str, photo: Image.Image, small: Image.Image, num: 
     for top, left in _textured(hr, height, width, num):
         window = slice(top, top + height), slice(left, left + width)
         reduced = tuple(slice(part.start // SCALE, part.stop // SCALE) for part in window)
-        texture = _texture(clean[reduced])
+        texture = probe(clean[reduced]).texture_score
         for kind, lr in inputs.items():
             yield Crop(source, kind, name, top, left, texture, hr[window], lr[reduced])
-
-
-def _texture(pixels: NDArray[np.uint8]) -> float:
-    """Return the texture score that the product gives an image (h,w,3) uint8."""
-    y = luma(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255)
-    return texture_score(texture_map(y, noise_sigma(y)))
 
 
 def _textured(hr: NDArray[np.uint8], height: int, width: int, num: int) -> list[tuple[int, int]]:

@@ -49,12 +49,7 @@ class Judge:
             score["piqe_distance"] = distance(score["piqe"], scores[ORIGINAL]["piqe"])
         return [
             Value(
-                source=crop.source,
-                inputs=crop.inputs,
-                photo=crop.photo,
-                top=crop.top,
-                left=crop.left,
-                texture=crop.texture,
+                **crop.columns,
                 method=name,
                 num_steps=output.num_steps,
                 seconds=output.seconds,

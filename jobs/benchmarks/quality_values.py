@@ -13,7 +13,7 @@ Inputs = Literal["clean", "degraded"]
 BINS = ("smooth", "middle", "textured")
 BIN_SCORES = (0.45, 0.60)
 """Texture score of a crop's clean input at which the second and the third bin begin. Fixed, by the 25 crops of the
-held-out photographs: they stand for 6, 10 and 9 of them."""
+held-out photographs: they stand for 7, 9 and 9 of them."""
 TEXTURED_SCORE = BIN_SCORES[0]
 """From this score on a crop counts as textured in the last line: the two upper bins."""
 
@@ -67,9 +67,14 @@ def numbers(values: Iterable[Value], method: str, metric: str) -> list[float]:
 
 def differences(values: Sequence[Value], first: str, second: str, metric: str) -> list[float]:
     """Return a metric of the first method less that of the second, crop by crop, where both were measured."""
+    return [difference for _, difference in paired(values, first, second, metric)]
+
+
+def paired(values: Sequence[Value], first: str, second: str, metric: str) -> list[tuple[str, float]]:
+    """Return the photograph beside each of `differences`."""
     subtrahends = {value.crop: getattr(value, metric) for value in values if value.method == second}
     return [
-        minuend - subtrahend
+        (value.photo, minuend - subtrahend)
         for value in values
         if value.method == first
         and (minuend := getattr(value, metric)) is not None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bootstrap import Interval, interval
-from quality_values import Value
+from quality_values import Value, paired
 
 HIGHER_IS_BETTER: dict[str, bool] = {
     "psnry": True,
@@ -93,14 +93,7 @@ def compare(values: Sequence[Value], first: str, second: str, metric: str) -> In
 
     None where fewer than two photographs have both.
     """
-    subtrahends = {value.crop: getattr(value, metric) for value in values if value.method == second}
-    pairs = [
-        (value.photo, minuend - subtrahend)
-        for value in values
-        if value.method == first
-        and (minuend := getattr(value, metric)) is not None
-        and (subtrahend := subtrahends.get(value.crop)) is not None
-    ]
+    pairs = paired(values, first, second, metric)
     return interval([difference for _, difference in pairs], [photo for photo, _ in pairs])
 
 

@@ -167,12 +167,7 @@ def _value(
 ) -> StudyValue:
     extra = {name: scores.get(name) for name in ("musiq", "clipiqa", "lpips")}
     return StudyValue(
-        source=crop.source,
-        inputs=crop.inputs,
-        photo=crop.photo,
-        top=crop.top,
-        left=crop.left,
-        texture=crop.texture,
+        **crop.columns,
         method=method,
         variant=variant,
         num_steps=num_steps,

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from tss_ray.errors import TrainingError
+from tss_ray.training.photos import open_photo
 from tss_ray.training.recipe import CropRecipe
 
 _STRIDE_PX = 16
@@ -53,11 +53,7 @@ def build_pool(photos: list[Path], recipe: CropRecipe) -> CropPool:
     images: list[NDArray[np.uint8]] = []
     positions, weights = [], []
     for path in photos:
-        try:
-            with Image.open(path) as file:
-                photo = file.convert("RGB")
-        except OSError as error:
-            raise TrainingError(f"{path} is no photograph: {error}; delete it and start again") from error
+        photo = open_photo(path)
         for reduction in recipe.reductions:
             if min(photo.size) // reduction < max(recipe.min_side_px, window):
                 continue

@@ -38,7 +38,7 @@ def degrade(hr: Tensor, scale: int, mix: DegradationMix, rng: Generator) -> Tens
     lr = torch.empty(num, 3, height // scale, width // scale)
     if not degraded.all():
         clean = torch.from_numpy(~degraded)
-        lr[clean] = _on_8_bits(downsample(hr[clean], scale))
+        lr[clean] = on_8_bits(downsample(hr[clean], scale))
     if single.any():
         mild = torch.from_numpy(single)
         lr[mild] = _one_stage(hr[mild], scale, mix, rng)
@@ -60,7 +60,7 @@ def _one_stage(hr: Tensor, scale: int, mix: DegradationMix, rng: Generator) -> T
     lr = lr + _normal(tuple(lr.shape), rng) * torch.from_numpy(sigma.astype(np.float32))[:, None, None, None]
     compressed = rng.random(num) < mix.jpeg_share
     qualities = rng.integers(mix.jpeg_quality[0], mix.jpeg_quality[1], num, endpoint=True)
-    lr = _on_8_bits(lr)
+    lr = on_8_bits(lr)
     for i in np.flatnonzero(compressed):
         lr[i] = _jpeg(lr[i], int(qualities[i]))
     return lr
@@ -82,7 +82,7 @@ def _two_stages(hr: Tensor, scale: int, mix: DegradationMix, rng: Generator) -> 
         x = convolve(x, sinc_kernel(rng.uniform(*mix.sinc_cutoff), radius))
     if compressed and not before:
         x = _jpeg(x[0], _quality(mix.second, rng))[None]
-    return _on_8_bits(x)[0]
+    return on_8_bits(x)[0]
 
 
 def _stage(x: Tensor, reference: tuple[int, int], stage: DegradationStage, rng: Generator) -> Tensor:
@@ -152,7 +152,8 @@ def _quality(stage: DegradationStage, rng: Generator) -> int:
     return int(rng.integers(*stage.jpeg_quality, endpoint=True))
 
 
-def _on_8_bits(x: Tensor) -> Tensor:
+def on_8_bits(x: Tensor) -> Tensor:
+    """Cut to [0,1] and round to what an 8-bit file can hold."""
     return (x.clamp(0, 1) * 255).round() / 255
 
 

@@ -20,6 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, cast
 
+from PIL import Image
+
 from tss_ray.errors import TrainingError
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,7 @@ _CONTAINER_SUFFIX = ".rcc"
 _ENOUGH = 0.9
 """Share of the `train` photographs that a run must have: a newer package version may have replaced a few."""
 _PACKAGE_TIMEOUT_S = 1800
+_LARGE_PX = 8_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,20 @@ def photos(folder: Path, split: Split) -> list[Path]:
     if not found:
         raise TrainingError(f"{folder} holds no photograph of the split {split}; fetch them: python jobs/train_x4.py")
     return found
+
+
+def open_photo(path: Path) -> Image.Image:
+    """Return the RGB pixels of a photograph. Raises TrainingError if it cannot be read."""
+    try:
+        with Image.open(path) as file:
+            return file.convert("RGB")
+    except OSError as error:
+        raise TrainingError(f"{path} is no photograph: {error}; delete it and start again") from error
+
+
+def measured_size(photo: Image.Image) -> Image.Image:
+    """Reduce a photograph to what is measured on: by 2, above 8 megapixels by 3, so that lossy sources are sharp."""
+    return photo.reduce(3 if photo.width * photo.height > _LARGE_PX else 2)
 
 
 def fetch_photos(folder: Path) -> None:

@@ -26,6 +26,8 @@ from tss_ray.quality.lr_consistency import lr_consistency_psnr
 from tss_ray.quality.metrics import metric
 from tss_ray.quality.psnr import psnry
 from tss_ray.training.crops import window_texture
+from tss_ray.training.degrade import on_8_bits
+from tss_ray.training.photos import measured_size, open_photo
 from tss_ray.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,6 @@ log = logging.getLogger(__name__)
 Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(x (B,3·scale²,h,w), lr (B,3,h,w) in [-1,1], timesteps (B,) int64) -> the prediction, of x's shape."""
 
-_LARGE_PX = 8_000_000
 _HEADINGS = {"psnry": "PSNR-Y", "psnry_gain": "gain", "ssim": "SSIM", "niqe": "NIQE", "lr_consistency_psnr": "LR cons."}
 
 
@@ -79,12 +80,12 @@ class Validator:
             )
         names = list(crops)[: recipe.validation.num_crops]
         self.hr = torch.stack([crops[name] for name in names])
-        self.lr = _on_8_bits(downsample(self.hr, recipe.scale))
+        self.lr = on_8_bits(downsample(self.hr, recipe.scale))
         channels, (height, width) = 3 * recipe.scale**2, self.lr.shape[-2:]
         noise = [position_noise(name, recipe.seed, 0, 0, 0, channels, height, width) for name in names]
         self._noise = torch.stack(noise)
         self._metrics = {name: metric(name) for name in ("ssim", "niqe")}
-        self._outputs = {0: _on_8_bits(upsample(self.lr * 2 - 1, recipe.scale) / 2 + 0.5)}
+        self._outputs = {0: on_8_bits(upsample(self.lr * 2 - 1, recipe.scale) / 2 + 0.5)}
         self._bicubic = self._row(0)
 
     def measure(self, predict: Predict, alphas_cumprod: Tensor, device: str) -> list[ValidationRow]:
@@ -125,7 +126,7 @@ class Validator:
             timesteps = torch.full((len(x),), timestep, device=device)
             x = ddim_step(x, predict(x, lr, timesteps).float(), None, c[:, None, None, None, None])
         sr = residual_pixels(x, recipe.scale, recipe.residual_scale) + upsample(lr, recipe.scale)
-        return _on_8_bits(sr.cpu() / 2 + 0.5)
+        return on_8_bits(sr.cpu() / 2 + 0.5)
 
     def _row(self, num_steps: int) -> ValidationRow:
         sr = self._outputs[num_steps]
@@ -176,12 +177,7 @@ def as_table(iteration: int, rows: Sequence[ValidationRow]) -> str:
 
 def _crop(path: Path, crop_px: int) -> Tensor | None:
     """Return the (3,crop_px,crop_px) window with the most texture, or None if the reduced photograph is smaller."""
-    try:
-        with Image.open(path) as file:
-            photo = file.convert("RGB")
-    except OSError as error:
-        raise TrainingError(f"{path} is no photograph: {error}; delete it and start again") from error
-    pixels = np.asarray(photo.reduce(3 if photo.width * photo.height > _LARGE_PX else 2))
+    pixels = np.asarray(measured_size(open_photo(path)))
     if min(pixels.shape[:2]) < crop_px:
         log.warning("%s is left out: reduced, it holds no crop of %d px; lower validation.crop_px", path.name, crop_px)
         return None
@@ -189,10 +185,6 @@ def _crop(path: Path, crop_px: int) -> Tensor | None:
     best = int(texture.argmax())
     window = pixels[tops[best] : tops[best] + crop_px, lefts[best] : lefts[best] + crop_px]
     return torch.from_numpy(window.copy()).permute(2, 0, 1).contiguous().float() / 255
-
-
-def _on_8_bits(pictures: Tensor) -> Tensor:
-    return (pictures.clamp(0, 1) * 255).round() / 255
 
 
 def _mean(values: Sequence[float]) -> float:

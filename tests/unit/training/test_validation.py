@@ -17,6 +17,7 @@ from tss_ray.imaging.resample import downsample, upsample
 from tss_ray.models.residual_unet import residual_latent
 from tss_ray.quality.metrics import metric
 from tss_ray.quality.psnr import psnry
+from tss_ray.training import photos as photo_list
 from tss_ray.training import validation as module
 from tss_ray.training.recipe import Recipe
 from tss_ray.training.validation import Predict, ValidationRow, Validator, append_rows, as_table
@@ -121,7 +122,7 @@ def test_photographs_of_many_megapixels_are_reduced_by_three(
 ) -> None:
     with Image.open(photo_files[0]) as photo:
         photo.resize((288, 288)).save(tmp_path / "large.png")
-    monkeypatch.setattr(module, "_LARGE_PX", 288 * 288 - 1)
+    monkeypatch.setattr(photo_list, "_LARGE_PX", 288 * 288 - 1)
     with Image.open(tmp_path / "large.png") as photo:
         third = torch.from_numpy(np.asarray(photo.reduce(3)).copy()).permute(2, 0, 1) / 255
     assert torch.equal(make(photos=[tmp_path / "large.png"]).hr[0], third)
