@@ -17,12 +17,14 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from tss_ray.diffusion.sampler import NUM_COEFFICIENTS, ddim_coefficients, ddim_step
+from tss_ray.diffusion.texture import luma
 from tss_ray.diffusion.timesteps import make_plan
 from tss_ray.imaging.resample import downsample
 from tss_ray.training.objective import predict
 from tss_ray.training.recipe import AdversarialRecipe, Recipe
 
 _SLOPE = 0.2
+_WINDOW_PX = 9
 
 
 class Discriminator(nn.Module):
@@ -76,7 +78,11 @@ class Adversary:
         count = settings.crops
         estimate, timestep = self._trajectory(network, lr[:count], rng, table)
         fake, real = (functional.pixel_shuffle(z, scale) for z in (estimate, z0[:count]))
-        pixel = (fake - real).abs().mean()
+        pixel = (fake - real).abs()
+        if settings.masking_std is not None:
+            truth = enlarged[:count] + real * self._recipe.residual_scale
+            pixel = pixel * visibility(truth, settings.masking_std)
+        pixel = pixel.mean()
         consistency = (downsample(fake - real, scale) ** 2).mean()
         with torch.autocast(torch.device(self._device).type, dtype=torch.bfloat16):
             with torch.no_grad():
@@ -135,6 +141,23 @@ class Adversary:
         prediction = predict(network, recipe, x, lr, _all(plan[stop], lr), table)
         from_x, from_prediction = steps[stop][:2]
         return from_x * x + from_prediction * prediction, plan[stop]
+
+
+def visibility(truth: Tensor, masking_std: float) -> Tensor:
+    """Return how much an error shows at each position, (B,1,H,W), of mean 1 over the batch.
+
+    truth: (B,3,H,W) in [-1,1]. Texture hides errors and a sky shows them (contrast masking: Legge & Foley, "Contrast
+    masking in human vision", JOSA 70, 1980), so the weight falls as 1 / (1 + local std / masking_std), the std being
+    of luma in [0,1] in a window of 9 px. It leaves the judge free where there is texture and binds it elsewhere.
+    """
+    y = luma(truth) / 2
+
+    def mean(plane: Tensor) -> Tensor:
+        return functional.avg_pool2d(plane, _WINDOW_PX, 1, _WINDOW_PX // 2, count_include_pad=False)
+
+    std = (mean(y**2) - mean(y) ** 2).clamp_min(0).sqrt()
+    weight = 1 / (1 + std / masking_std)
+    return weight / weight.mean()
 
 
 def _all(timestep: int, lr: Tensor) -> Tensor:

@@ -112,6 +112,11 @@ class AdversarialRecipe(_Frozen):
     adversarial_weight: float = Field(0.2, ge=0, description="of the hinge loss, times the late share of the timestep")
     feature_weight: float = Field(2.0, ge=0, description="of matching the discriminator's features, times the same")
     pixel_weight: float = Field(0.6, ge=0, description="of the mean absolute error of the latent, of spread near 1")
+    masking_std: float | None = Field(
+        0.02,
+        gt=0,
+        description="local std of luma, of a range of 1, that halves an error's weight; None: none is",
+    )
     consistency_weight: float = Field(1.0, ge=0, description="of the squared error after reduction, in the same unit")
     late_power: float = Field(2.0, gt=0, description="late share = (1 - t/T) to this power: no judge at pure noise")
     channels: tuple[int, int, int] = Field((48, 96, 192), description="of the discriminator, finest resolution first")

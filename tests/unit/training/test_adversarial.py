@@ -8,7 +8,7 @@ import torch
 
 from tss_ray.diffusion.noise_schedule import cosine_alphas_cumprod
 from tss_ray.errors import ModelError, TrainingError
-from tss_ray.training.adversarial import Adversary, Discriminator
+from tss_ray.training.adversarial import Adversary, Discriminator, visibility
 from tss_ray.training.crops import CropPool
 from tss_ray.training.loop import begin, make_batch, train
 from tss_ray.training.recipe import AdversarialRecipe, Recipe
@@ -102,3 +102,29 @@ def test_initial_weights_of_another_network_or_of_none_are_refused(
 def test_more_judged_crops_than_the_batch_has_are_refused(judged: Recipe) -> None:
     with pytest.raises(ValueError, match="need at most batch_size=4"):
         Recipe.model_validate(judged.model_dump() | {"adversarial": {"batch_size": 4, "crops": 5}})
+
+
+def test_an_error_in_the_sky_shows_more_than_one_in_texture() -> None:
+    truth = torch.zeros(2, 3, 32, 32)
+    truth[..., 16:] = 0.2 * (-1.0) ** torch.arange(32)[:, None]  # stripes with a std of 0.1 of luma in [0,1]
+    weight = visibility(truth, 0.02)
+    assert weight.shape == (2, 1, 32, 32)
+    assert weight.mean().item() == pytest.approx(1)
+    sky, texture = weight[..., 6:10, 4:8], weight[..., 6:26, 24:28]
+    torch.testing.assert_close(sky / texture.mean(), torch.full_like(sky, 6), rtol=0.05, atol=0)
+
+
+def test_masking_changes_the_loss_only_where_it_is_asked_for(judged: Recipe, pool: CropPool) -> None:
+    table = cosine_alphas_cumprod(judged.num_timesteps)
+    losses = {}
+    for masking_std in (None, 1e6, 0.02):
+        settings = SMALL.model_copy(
+            update={"masking_std": masking_std, "adversarial_weight": 0.0, "feature_weight": 0.0}
+        )
+        recipe = judged.model_copy(update={"adversarial": settings})
+        state = begin(recipe, "cpu")
+        assert state.adversary is not None
+        rng = torch.Generator().manual_seed(0)
+        losses[masking_std] = state.adversary.loss(state.network, *make_batch(recipe, pool, 1), table, rng)[0].item()
+    assert losses[1e6] == pytest.approx(losses[None], rel=1e-4)
+    assert losses[0.02] != pytest.approx(losses[None], rel=1e-3)
