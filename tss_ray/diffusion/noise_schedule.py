@@ -8,12 +8,14 @@ from torch import Tensor
 from tss_ray.errors import SpecError
 
 
-def cosine_alphas_cumprod(num_timesteps: int, max_beta: float = 0.999) -> Tensor:
+def cosine_alphas_cumprod(num_timesteps: int, max_beta: float = 0.999, shift: float = 0.0) -> Tensor:
     """Return the cosine table (T,) float64, strictly descending in (0, 1).
 
     Nichol & Dhariwal, "Improved Denoising Diffusion Probabilistic Models" (arXiv 2102.09672), eq. 17, with the
     betas clipped at `max_beta` as they advise; `diffusers` calls it `squaredcos_cap_v2`. float64, because
-    1 - alphas_cumprod loses everything near the clean end in lower precision.
+    1 - alphas_cumprod loses everything near the clean end in lower precision. `shift` is added to the log of the
+    signal-to-noise ratio at every timestep (Hoogeboom et al., "simple diffusion", arXiv 2301.11093): below 0 more of
+    the timesteps are noisy, above 0 more are nearly clean.
 
     Raises SpecError if `num_timesteps` < 2.
     """
@@ -26,7 +28,8 @@ def cosine_alphas_cumprod(num_timesteps: int, max_beta: float = 0.999) -> Tensor
     betas = [
         min(1 - signal((i + 1) / num_timesteps) / signal(i / num_timesteps), max_beta) for i in range(num_timesteps)
     ]
-    return torch.cumprod(1 - torch.tensor(betas, dtype=torch.float64), dim=0)
+    table = torch.cumprod(1 - torch.tensor(betas, dtype=torch.float64), dim=0)
+    return torch.sigmoid(torch.logit(table) + shift) if shift else table
 
 
 def with_clean_end(alphas_cumprod: Tensor) -> Tensor:

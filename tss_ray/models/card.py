@@ -43,6 +43,7 @@ class ModelCard(BaseModel):
     scale: int = Field(ge=2)
     num_timesteps: int = Field(ge=2)
     schedule: Literal["cosine"]
+    schedule_shift: float = Field(0.0, description="added to ln SNR at every timestep")
     prediction_type: PredictionType
     residual_scale: float = Field(gt=0)
     unet: UNetShape

@@ -109,7 +109,7 @@ class ResidualUNet:
     def __init__(self, card: ModelCard, weights: dict[str, Tensor], device: torch.device, dtype: torch.dtype) -> None:
         """Take over the weights. Raises RuntimeError if they do not fit the card's network."""
         self.card = card
-        self.alphas_cumprod = cosine_alphas_cumprod(card.num_timesteps)
+        self.alphas_cumprod = cosine_alphas_cumprod(card.num_timesteps, shift=card.schedule_shift)
         self._device, self._dtype = device, dtype
         self._alphas = self.alphas_cumprod.float().to(device)
         with torch.device("meta"):  # the random initialisation would be thrown away

@@ -58,6 +58,7 @@ def export(folder: Path, recipe: Recipe, ema: dict[str, Tensor]) -> None:
         scale=recipe.scale,
         num_timesteps=recipe.num_timesteps,
         schedule="cosine",
+        schedule_shift=recipe.schedule_shift,
         prediction_type=recipe.prediction_type,
         residual_scale=recipe.residual_scale,
         unet=recipe.unet,

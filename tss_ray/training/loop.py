@@ -49,7 +49,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     state = begin(recipe, device)
     first = resume(folder / "checkpoint.pt", recipe, state)
-    table = cosine_alphas_cumprod(recipe.num_timesteps)
+    table = cosine_alphas_cumprod(recipe.num_timesteps, shift=recipe.schedule_shift)
     last = recipe.all_iterations if stop_at is None else min(stop_at, recipe.all_iterations)
     if first:
         export(folder, recipe, state.ema)  # a kill between checkpoint and weights leaves these one checkpoint behind

@@ -149,6 +149,7 @@ class Recipe(_Frozen):
         0.1, gt=0, description="z0 = pixel_unshuffle((hr - upsampled lr) / residual_scale), range [-1,1]"
     )
     num_timesteps: int = Field(1000, ge=10)
+    schedule_shift: float = Field(0.0, ge=-6, le=6, description="added to ln SNR at every timestep")
     seed: int = Field(0, ge=0)
     prediction_type: Literal["x0", "v"] = Field(
         "x0", description="what the network is trained to predict; x0 keeps flat areas clean early on"

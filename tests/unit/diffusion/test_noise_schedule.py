@@ -38,6 +38,13 @@ def test_the_clean_end_is_exactly_1_and_the_table_before_it_is_untouched() -> No
     assert torch.equal(ended[:-1], table)
 
 
+@pytest.mark.parametrize("shift", [-1.4, 1.4])
+def test_a_shift_is_added_to_the_log_of_the_signal_to_noise_ratio_everywhere(shift: float) -> None:
+    plain, shifted = cosine_alphas_cumprod(1000), cosine_alphas_cumprod(1000, shift=shift)
+    torch.testing.assert_close(torch.logit(shifted) - torch.logit(plain), torch.full_like(plain, shift))
+    assert (shifted.diff() < 0).all()
+
+
 @pytest.mark.parametrize("num_timesteps", [1, 0, -5])
 def test_a_schedule_of_fewer_than_two_timesteps_is_refused(num_timesteps: int) -> None:
     with pytest.raises(SpecError, match="raise num_timesteps"):

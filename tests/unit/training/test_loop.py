@@ -6,7 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tss_ray.diffusion.noise_schedule import cosine_alphas_cumprod
 from tss_ray.errors import TrainingError
+from tss_ray.models.registry import load_model
 from tss_ray.training import loop
 from tss_ray.training.crops import CropPool, build_pool
 from tss_ray.training.loop import make_batch, train
@@ -107,6 +109,16 @@ def test_the_weights_are_bf16_and_readable_by_all_whom_the_umask_allows(
     weights = train(tiny, pool, tmp_path, "cpu", stop_at=1)
     assert {tensor.dtype for tensor in load_file(weights).values()} == {torch.bfloat16}
     assert weights.stat().st_mode == (tmp_path / "checkpoint.pt").stat().st_mode
+
+
+def test_a_shifted_schedule_is_trained_on_and_travels_with_the_weights(
+    tiny: Recipe, pool: CropPool, tmp_path: Path
+) -> None:
+    shifted = tiny.model_copy(update={"schedule_shift": 1.5})
+    weights = [train(recipe, pool, tmp_path / str(i), "cpu").read_bytes() for i, recipe in enumerate((tiny, shifted))]
+    assert weights[0] != weights[1]
+    model = load_model(str(tmp_path / "1"), torch.device("cpu"), torch.float32)
+    assert torch.equal(model.alphas_cumprod, cosine_alphas_cumprod(tiny.num_timesteps, shift=1.5))
 
 
 def test_a_batch_is_a_pure_function_of_seed_and_iteration(tiny: Recipe, pool: CropPool) -> None:
