@@ -67,9 +67,12 @@ class Axis:
 
 
 def chart(title: str, axis: Axis, series: Sequence[Series]) -> str:
-    """Return an <svg> element: bands under lines, dots with their values, a key at the right."""
-    drawn = [line for line in series if line.points]
-    low, high = _bounds(drawn)
+    """Return an <svg> element: bands under lines, dots with their values, a key at the right.
+
+    A line's colour follows from its place in `series`; one without points is left out and keeps its colour free.
+    """
+    drawn = [(index, line) for index, line in enumerate(series) if line.points]
+    low, high = _bounds(series)
     svg = ET.Element(
         "svg", {"class": "chart", "viewBox": f"0 0 {_WIDTH} {_HEIGHT}", "role": "img", "aria-label": title}
     )
@@ -79,10 +82,11 @@ def chart(title: str, axis: Axis, series: Sequence[Series]) -> str:
     def place(x: float, y: float) -> tuple[float, float]:
         return _x(axis, x), _y(y, low, high)
 
-    for index, line in enumerate(drawn):
+    for index, line in drawn:
         _band(svg, line, index, place)
-    for index, line in enumerate(drawn):
+    for row, (index, line) in enumerate(drawn):
         _line(svg, line, index, place)
+        _key(svg, line.name, index, row)
     return ET.tostring(svg, encoding="unicode")
 
 
@@ -137,17 +141,25 @@ def _band(svg: ET.Element, line: Series, index: int, place: _Place) -> None:
 
 
 def _line(svg: ET.Element, line: Series, index: int, place: _Place) -> None:
-    colour = index % len(_LIGHT)
-    stroke = {"class": f"line c{colour}", "stroke-dasharray": _DASHES[index // len(_LIGHT) % len(_DASHES)]}
-    ET.SubElement(svg, "polyline", {**stroke, "points": _points([place(p.x, p.y) for p in line.points])})
+    ET.SubElement(svg, "polyline", {**_stroke(index), "points": _points([place(p.x, p.y) for p in line.points])})
     for point in line.points if len(line.points) <= 30 else ():
         x, y = place(point.x, point.y)
-        dot = ET.SubElement(svg, "circle", {"class": f"f{colour}", "cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": "2.6"})
+        dot = ET.SubElement(
+            svg, "circle", {"class": f"f{index % len(_LIGHT)}", "cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": "2.6"}
+        )
         between = "" if point.low is None else f" [{point.low:.4g}, {point.high:.4g}]"
         ET.SubElement(dot, "title").text = f"{line.name} at {point.x:g}: {point.y:.4g}{between}"
-    y = _TOP + 8 + 18 * index
-    ET.SubElement(svg, "line", {**stroke, **_ends(_WIDTH - _RIGHT + 12, y, _WIDTH - _RIGHT + 34, y)})
-    _text(svg, _WIDTH - _RIGHT + 40, y + 4, line.name)
+
+
+def _key(svg: ET.Element, name: str, index: int, row: int) -> None:
+    y = _TOP + 8 + 18 * row
+    ET.SubElement(svg, "line", {**_stroke(index), **_ends(_WIDTH - _RIGHT + 12, y, _WIDTH - _RIGHT + 34, y)})
+    _text(svg, _WIDTH - _RIGHT + 40, y + 4, name)
+
+
+def _stroke(index: int) -> dict[str, str]:
+    dashes = _DASHES[index // len(_LIGHT) % len(_DASHES)]
+    return {"class": f"line c{index % len(_LIGHT)}", "stroke-dasharray": dashes}
 
 
 def _x(axis: Axis, x: float) -> float:

@@ -18,8 +18,7 @@ _SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 def metric_charts(values: Sequence[StudyValue], metrics: Iterable[str]) -> list[str]:
     """Return two charts for each metric: its mean, and how far each variant is from uniform, both against steps.
 
-    Bands are 95% intervals over photographs. The first chart's are wide, since photographs differ; the second's are of
-    paired differences.
+    Bands are 95% intervals of the paired differences. Those of the means, as wide as photographs differ, are left out.
     """
     steps = sorted({value.num_steps for value in values if value.num_steps})
     variants = list(dict.fromkeys(value.variant for value in values if value.num_steps))
@@ -27,13 +26,15 @@ def metric_charts(values: Sequence[StudyValue], metrics: Iterable[str]) -> list[
     drawn = []
     for metric in metrics:
         levels = [
-            Series(name, _points(steps, [_level(values, f"{n} {name}", metric) for n in steps])) for name in variants
+            Series(name, _points(steps, [_level(values, f"{n} {name}", metric) for n in steps], has_band=False))
+            for name in variants
         ]
         drawn.append(chart(LABELS[metric], axis, levels))
         gaps = [
             Series(name, _points(steps, [compare(values, f"{n} {name}", f"{n} {BASELINE}", metric) for n in steps]))
-            for name in variants
             if name != BASELINE
+            else Series(name, ())
+            for name in variants
         ]
         if any(line.points for line in gaps):
             drawn.append(chart(f"{LABELS[metric]}: less that of {BASELINE}", axis, gaps))
@@ -65,5 +66,9 @@ def _level(values: Sequence[StudyValue], method: str, metric: str) -> Interval |
     return interval([getattr(value, metric) for value in found], [value.photo for value in found])
 
 
-def _points(xs: Sequence[float], found: Sequence[Interval | None]) -> tuple[Point, ...]:
-    return tuple(Point(x, f.mean, f.low, f.high) for x, f in zip(xs, found, strict=True) if f is not None)
+def _points(xs: Sequence[float], found: Sequence[Interval | None], has_band: bool = True) -> tuple[Point, ...]:
+    return tuple(
+        Point(x, f.mean, f.low, f.high) if has_band else Point(x, f.mean)
+        for x, f in zip(xs, found, strict=True)
+        if f is not None
+    )

@@ -128,8 +128,9 @@ class Adversary:
         recipe = self._recipe
         lengths = self._settings.num_steps
         num_steps = lengths[int(torch.randint(len(lengths), (), generator=rng))]
-        spread = float(torch.rand((), generator=rng)) * 2 + 1  # the power of the plan: 1 is uniform
-        plan = make_plan(recipe.num_timesteps, num_steps, "tds", 0.5, spread)
+        # plans of many shapes, uniform among them: a timestep that all shared would be learned as a case of its own
+        n, a = (float(x) for x in torch.rand(2, generator=rng) * torch.tensor([2.0, 0.5]) + torch.tensor([1.0, 0.25]))
+        plan = make_plan(recipe.num_timesteps, num_steps, "tds", a, n)
         stop = int(torch.randint(1, num_steps, (), generator=rng))
         shape = (lr.shape[0], 3 * recipe.scale**2, *lr.shape[-2:])
         x = torch.randn(shape, generator=rng).to(lr.device)

@@ -39,7 +39,9 @@ def test_an_interval_is_a_band_around_its_line() -> None:
 
 
 def test_names_are_escaped_and_lines_of_no_points_are_left_out() -> None:
-    drawn = chart("a<b", Axis("steps", (1, 2)), [Series("x<y", (Point(1, 1.0),)), Series("gone", ())])
+    drawn = chart("a<b", Axis("steps", (1, 2)), [Series("gone", ()), Series("x<y", (Point(1, 1.0),))])
+    assert 'class="line c1"' in drawn  # its colour is that of its place in the list, here and in any other chart
+    assert 'class="line c0"' not in drawn
     assert "gone" not in drawn
     assert "a&lt;b" in drawn
     assert "x&lt;y" in drawn
