@@ -3,7 +3,8 @@
 import os
 import random
 import signal
-import threading
+import subprocess
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -72,26 +73,28 @@ def _raylet(node: Any) -> int:  # noqa: ANN401
     return int(node.all_processes["raylet"][0].process.pid)
 
 
-class Killer(threading.Thread):
-    """Kills workers, actors and nodes every few seconds until it is told to rest."""
+class Killer:
+    """Kills workers, actors and nodes every few seconds. In the main thread, where Ray starts nodes."""
 
     def __init__(self, cluster: ChaosCluster, chance: random.Random, pause_s: tuple[float, float]) -> None:
         """`pause_s`: shortest and longest time between two kills."""
-        super().__init__(name="killer", daemon=True)
         self._cluster, self._chance, self._pause_s = cluster, chance, pause_s
-        self._rest = threading.Event()
         self.killed: list[str] = []
 
-    def run(self) -> None:
-        """Kill; one time in five a whole node."""
-        while not self._rest.wait(self._chance.uniform(*self._pause_s)):
-            if self._chance.random() < 0.2:
-                self._cluster.replace_node(self._chance)
-                self.killed.append("node")
-            elif title := self._cluster.kill_worker(self._chance, self._chance.choice(("", "Upscaler", "Prepare"))):
-                self.killed.append(title)
+    def rage(self, process: "subprocess.Popen[str]", seconds: float) -> bool:
+        """Kill for a while, and no longer than a process runs; return whether it has ended."""
+        until = time.monotonic() + seconds
+        while process.poll() is None and time.monotonic() < until:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(min(self._chance.uniform(*self._pause_s), max(0.0, until - time.monotonic())))
+            if process.poll() is None and time.monotonic() < until:
+                self._kill()
+        return process.poll() is not None
 
-    def rest(self) -> None:
-        """Stop killing."""
-        self._rest.set()
-        self.join()
+    def _kill(self) -> None:
+        """One time in five a whole node."""
+        if self._chance.random() < 0.2:
+            self._cluster.replace_node(self._chance)
+            self.killed.append("node")
+        elif title := self._cluster.kill_worker(self._chance, self._chance.choice(("", "Upscaler", "Prepare"))):
+            self.killed.append(title)

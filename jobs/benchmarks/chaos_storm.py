@@ -132,18 +132,13 @@ def storm(rig: Rig, name: str, num_images: int, driver_kills: int, share: float,
     calm_bucket = rig.bucket(f"{name}-calm", calm)
     rig.run(calm_bucket, "out")
     rig.proxy.share = share
-    killer = Killer(rig.cluster, chance, (2.0, 8.0))
-    killer.start()
-    killed_drivers = 0
-    try:
-        while killed_drivers < driver_kills and _is_killed(rig, bucket, chance):
-            killed_drivers += 1
-        # the last start is killed no more, but its workers are for a while yet
-        process = rig.start(bucket, "out")
-        _wait(process, chance.uniform(5, 20))
-    finally:
-        killer.rest()
-        rig.proxy.share = 0.0
+    killer, killed_drivers = Killer(rig.cluster, chance, (2.0, 8.0)), 0
+    while killed_drivers < driver_kills and _is_killed(rig, killer, bucket, chance):
+        killed_drivers += 1
+    # the last start is killed no more, but its workers are for a while yet
+    process = rig.start(bucket, "out")
+    killer.rage(process, chance.uniform(5, 20))
+    rig.proxy.share = 0.0
     _, told = process.communicate(timeout=rig.limit_s)
     if process.returncode:
         sys.exit(f"the run ended with {process.returncode}:\n{told[-3000:]}")
@@ -166,22 +161,14 @@ def _redone(proxy: ChaosProxy, bucket: str) -> int:
     return sum(count - 1 for path, count in _stored(proxy, bucket).items() if "/out/images/" in path)
 
 
-def _is_killed(rig: Rig, bucket: str, chance: random.Random) -> bool:
+def _is_killed(rig: Rig, killer: Killer, bucket: str, chance: random.Random) -> bool:
     """Start the run and kill its driver at a moment by chance; False if it ended before."""
     process = rig.start(bucket, "out")
-    ended = _wait(process, chance.uniform(3, 40))
+    ended = killer.rage(process, chance.uniform(3, 40))
     if not ended:
         process.send_signal(signal.SIGKILL)
     process.communicate()
     return not ended
-
-
-def _wait(process: "subprocess.Popen[str]", seconds: float) -> bool:
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
 
 
 def compare(server: S3Server, bucket: str, files: Objects, calm_bucket: str) -> Outcome:

@@ -57,8 +57,7 @@ class Child:
             )
         what, value = answer
         if what == "image_error":
-            kind, name, message = cast(tuple[type[ImageError], str, str], value)
-            raise kind(name, message)
+            raise _image_error(*cast(tuple[type[ImageError], str, str], value))
         if what == "error":
             raise EngineError(f"in a child process: {value}; please report this")
         return cast(R, value)
@@ -90,6 +89,10 @@ def _start() -> "subprocess.Popen[bytes]":
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-m", "tss_ray.imaging.apart"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+
+
+def _image_error(family: type[ImageError], kind: str, message: str) -> ImageError:
+    return family(kind, message)
 
 
 def _cause(code: int) -> str:

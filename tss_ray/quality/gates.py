@@ -58,10 +58,11 @@ def _regions(pixels: NDArray[np.uint8], side_px: int) -> Tensor:
 
 
 def _means(values: Tensor, side: int, dim: int) -> Tensor:
-    size = values.shape[dim]
+    values = values.movedim(dim, -1)
+    size = values.shape[-1]
     side = min(side, size)
-    whole = values.narrow(dim, 0, size // side * side).unflatten(dim, (-1, side)).mean(dim + 1)
-    return torch.cat([whole, values.narrow(dim, size - side, side).mean(dim, keepdim=True)], dim)
+    whole = values[..., : size // side * side].reshape(*values.shape[:-1], -1, side).mean(-1)
+    return torch.cat([whole, values[..., size - side :].mean(-1, keepdim=True)], -1).movedim(-1, dim)
 
 
 def _spread(pixels: NDArray[np.uint8]) -> float:
