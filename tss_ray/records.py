@@ -87,6 +87,10 @@ class ManifestRow:
     node: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    attempt: int | None = None
+    """Of the model at this image: 2 where a gate refused its first output; see `quality.gates`."""
+    refused_for: str | None = None
+    """What the first output was refused for; `num_steps` and all else are the second's."""
 
     def quarantined(self, kind: str, message: str) -> "ManifestRow":
         """Return this row as a data fault."""

@@ -1,5 +1,6 @@
 """The command line as a user meets it: another process, its exit code, its two streams."""
 
+import io
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 from photos import photo_bytes
+from PIL import Image
 
 pytestmark = pytest.mark.ray
 
@@ -117,3 +119,23 @@ def test_a_stopped_run_keeps_what_is_done_and_goes_on_later(
     assert code == 0, err
     keys = pq.read_table(output / "manifest", columns=["image_key"])["image_key"].to_pylist()
     assert sorted(keys) == [f"{i:03d}.png" for i in range(32)]
+
+
+def test_a_stop_waits_half_a_minute_at_most_and_keeps_what_is_finished(tmp_path: Path, tiny_model_folder: Path) -> None:
+    photos, output = tmp_path / "in", tmp_path / "out"
+    photos.mkdir()
+    (photos / "0.png").write_bytes(photo_bytes(0, 24, 20))
+    with Image.open(io.BytesIO(photo_bytes(1, 200, 200))) as photo:
+        photo.resize((1600, 1600)).save(photos / "1-of-minutes.png")
+    call = ["upscale", photos, output, "--model", tiny_model_folder, "--steps", 25, *TINY]
+    process = tss_ray(*call, "--set", "compute.block_images=4", "--set", "compute.actors=1")
+    deadline = time.monotonic() + 200
+    while not (output / "images" / "0.png").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.terminate()
+    asked = time.monotonic()
+    _, err = process.communicate(timeout=120)
+    assert time.monotonic() - asked < 30
+    assert process.returncode == 130, err
+    assert pq.read_table(output / "manifest", columns=["image_key"])["image_key"].to_pylist() == ["0.png"]
+    assert [path.name for path in (output / "images").iterdir()] == ["0.png"]

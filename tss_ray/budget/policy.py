@@ -18,3 +18,15 @@ def choose_steps(budget: BudgetSpec, score: float) -> int:
 def top_rung(budget: BudgetSpec) -> int:
     """Return the most steps that the policy ever spends: what savings are counted against."""
     return budget.num_steps if budget.policy == "fixed" else budget.ladder[-1]
+
+
+def another_rung(budget: BudgetSpec, num_steps: int) -> int:
+    """Return steps, at least one, for an image whose output at `num_steps` was refused: fewer, or else more.
+
+    Where a ladder decides, the rung beside it; `fixed`: half of them, or 2 for 1.
+    """
+    if budget.policy == "fixed":
+        return num_steps // 2 or 2
+    rungs = [rung for rung in budget.ladder if rung]
+    below, above = [r for r in rungs if r < num_steps], [r for r in rungs if r > num_steps]
+    return below[-1] if below else above[0] if above else num_steps // 2 or 2

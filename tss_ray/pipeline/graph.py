@@ -33,7 +33,7 @@ def run_graph(
     _configure()
     dataset = ray.data.read_datasource(source, override_num_blocks=source.num_blocks, **resources.prepare_args())
     dataset = dataset.map_batches(
-        Prepare(spec, spec_hash), batch_size=None, batch_format="pyarrow", **resources.prepare_args()
+        Prepare(spec, spec_hash, monitor), batch_size=None, batch_format="pyarrow", **resources.prepare_args()
     )
     dataset = dataset.map_batches(
         Upscaler,

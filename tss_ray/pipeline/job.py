@@ -34,6 +34,8 @@ from tss_ray.storage.uris import absolute_uri
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.5
+_LONGEST_STOP_S = 24.0
+"""What was asked to stop is left where it is after so long: half a minute is what schedulers give a process."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,9 @@ def _cluster() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    if threading.current_thread() is threading.main_thread():
+        # Ray brings a handler of its own; a SIGTERM before that would leave the processes behind that it starts
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its C++ side writes advice straight to standard error
     ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # all of it still goes to Ray's session folder
@@ -143,6 +148,7 @@ class _Attention:
         self.monitor = start_monitor()
         self._watcher = watcher
         self._asked, self._over = threading.Event(), threading.Event()
+        self._asked_at = 0.0
         self._thread = threading.Thread(target=self._watch, name="attention", daemon=True)
         self._previous: dict[signal.Signals, Any] = {}
 
@@ -168,17 +174,21 @@ class _Attention:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._asked.is_set():
-            raise KeyboardInterrupt  # asked twice: now
+            raise KeyboardInterrupt  # asked twice, or too long ago: now
+        self._asked_at = time.monotonic()
         self._asked.set()
 
     def _watch(self) -> None:
         told = False
         while True:
             over = self._over.wait(_POLL_S)
-            if self._asked.is_set() and not told:
-                ray.get(self.monitor.stop.remote())
-                self._watcher.stopping()
-                told = True
+            if self._asked.is_set():
+                ray.get(self.monitor.stop.remote())  # every time: a monitor that died has forgotten
+                if not told:
+                    self._watcher.stopping()
+                    told = True
+                if not over and self._previous and time.monotonic() - self._asked_at > _LONGEST_STOP_S:
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # it may be waiting
             self._watcher.progress(ray.get(self.monitor.tally.remote()))
             if over:
                 return

@@ -6,6 +6,7 @@ Runs as CPU tasks apart from the device's actors: what rotten bytes can do to a 
 import hashlib
 import platform
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,9 +20,12 @@ from numpy.typing import NDArray
 from tss_ray.budget.policy import choose_steps, top_rung
 from tss_ray.diffusion.texture import luma, noise_sigma, texture_map, texture_score
 from tss_ray.errors import AccessRefusedError, ImageError, ObjectNotFoundError, StorageError
+from tss_ray.imaging.apart import Child
 from tss_ray.imaging.blur import blur_score
 from tss_ray.imaging.decode import DecodedImage, decode
 from tss_ray.imaging.planes import to_planes
+from tss_ray.pipeline.journal import DEATHS_ALONE, KILLED, WatchedBlock
+from tss_ray.pipeline.monitor import stop_signal
 from tss_ray.pipeline.rows import PreparedImage, prepared_table
 from tss_ray.records import ManifestRow
 from tss_ray.spec import JobSpec
@@ -30,6 +34,12 @@ from tss_ray.storage.layout import check_key
 
 _THREADS = 8
 """Fetching waits on the network, and Pillow decodes without the interpreter's lock."""
+_KILLER = (
+    f"workers died over it {DEATHS_ALONE} times while it was alone; replace the file, or give the nodes more memory"
+)
+
+
+Decode = Callable[[bytes, int], DecodedImage]
 
 
 @dataclass(frozen=True)
@@ -38,21 +48,58 @@ class Prepare:
 
     spec: JobSpec
     spec_hash: str
+    monitor: Any
 
     def __call__(self, keys: pa.Table) -> pa.Table:
         """Prepare a block (columns image_key, uri, size_bytes). Data faults become rows."""
         torch.set_num_threads(1)  # the tasks are parallel already
-        with ThreadPoolExecutor(_THREADS) as pool:
-            return prepared_table(list(pool.map(self._prepare, keys.to_pylist())))
+        items = keys.to_pylist()
+        watched = WatchedBlock(self.monitor, "prepare", [item["image_key"] for item in items])
+        images = self._one_by_one(items, watched) if watched.trial.suspect else self._together(items)
+        table = prepared_table(images)
+        watched.end()
+        return table
 
-    def _prepare(self, key: dict[str, Any]) -> PreparedImage:
-        row = ManifestRow(
-            image_key=key["image_key"],
-            input_uri=key["uri"],
+    def _together(self, items: list[dict[str, Any]]) -> list[PreparedImage]:
+        stopping = stop_signal(self.monitor)
+
+        def prepare(item: dict[str, Any]) -> PreparedImage:
+            return PreparedImage(self._new_row(item)) if stopping else self.prepare(item, decode)
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return list(pool.map(prepare, items))
+
+    def _one_by_one(self, items: list[dict[str, Any]], watched: WatchedBlock) -> list[PreparedImage]:
+        """Prepare a block that lost its worker, decoding in a child: what kills that one is no chance."""
+        stopping = stop_signal(self.monitor)
+        images = []
+        with Child() as child:
+
+            def decode_apart(data: bytes, max_px: int) -> DecodedImage:
+                return child.call(decode, data, max_px)
+
+            for item in items:
+                if item["image_key"] in watched.trial.killers:
+                    images.append(PreparedImage(self._new_row(item).quarantined(KILLED, _KILLER)))
+                elif stopping:
+                    images.append(PreparedImage(self._new_row(item)))
+                else:
+                    watched.alone(item["image_key"])
+                    images.append(self.prepare(item, decode_apart))
+        return images
+
+    def _new_row(self, item: dict[str, Any]) -> ManifestRow:
+        return ManifestRow(
+            image_key=item["image_key"],
+            input_uri=item["uri"],
             spec_hash=self.spec_hash,
             node=platform.node(),
             started_at=datetime.now(UTC),
         )
+
+    def prepare(self, item: dict[str, Any], decode: Decode) -> PreparedImage:
+        """Prepare one image; what `decode` says of its bytes becomes its row."""
+        row = self._new_row(item)
         try:
             check_key(row.image_key)
             began = time.perf_counter()

@@ -17,24 +17,35 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from tss_ray.budget.policy import another_rung
 from tss_ray.engine.compose import compose
 from tss_ray.engine.device import default_max_batch, device_name, pick_device, pick_dtype
 from tss_ray.engine.engine import Engine
 from tss_ray.engine.state import DenoisedImage
 from tss_ray.engine.thread import EngineThread
-from tss_ray.errors import EncodeError, StorageError
+from tss_ray.errors import ImageError, StorageError
 from tss_ray.imaging.channels import from_model_rgb, to_model_rgb
 from tss_ray.imaging.encode import encode
 from tss_ray.imaging.planes import to_planes
 from tss_ray.models.registry import load_model
+from tss_ray.pipeline.floor import Floor
+from tss_ray.pipeline.journal import DEATHS_ALONE, KILLED, WatchedBlock
 from tss_ray.pipeline.monitor import StopSignal, Tally
 from tss_ray.pipeline.plans import image_request
 from tss_ray.pipeline.rows import PreparedImage, prepared_images
+from tss_ray.quality.gates import refusal
 from tss_ray.quality.lr_consistency import lr_consistency_psnr
 from tss_ray.records import ManifestRow, rows_to_table
 from tss_ray.spec import JobSpec
 from tss_ray.storage.layout import output_key
 from tss_ray.storage.stores import open_store
+
+_LOOK_S = 1.0
+"""How often a caller that waits for the engine looks whether the run is to stop."""
+_KILLER = (
+    f"workers of the model died over it {DEATHS_ALONE} times while it was alone; replace the file, or lower "
+    "limits.max_input_px"
+)
 
 
 class Upscaler:
@@ -51,44 +62,91 @@ class Upscaler:
         tiles, num_levels = spec.tiles, spec.plan.num_levels
         self._engine = EngineThread(Engine(model, device, max_batch, tiles.tile_px, tiles.overlap_px, num_levels))
         self._output = open_store(spec.output, spec.store)
-        self._stopping = StopSignal(monitor)
+        self._stopping, self._floor = StopSignal(monitor), Floor()
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return the block's manifest rows, in order; what was not begun when the run was stopped stays pending."""
-        begun = [(image, self._begin(image)) for image in prepared_images(block)]
-        return rows_to_table([self._finish(image, future) for image, future in begun])
+        images = prepared_images(block)
+        image_keys = [image.row.image_key for image in images]
+        with self._floor.together():  # before the journal: who only waits is no suspect
+            watched = WatchedBlock(self._monitor, "upscale", image_keys)
+            rows = None if watched.trial.suspect else self._together(images)
+        if rows is None:
+            rows = [self._alone(image, watched) for image in images]
+        watched.end()
+        return rows_to_table(rows)
+
+    def _together(self, images: list[PreparedImage]) -> list[ManifestRow]:
+        begun = [(image, self._begin(image)) for image in images]
+        return [self._finish(image, future) for image, future in begun]
+
+    def _alone(self, image: PreparedImage, watched: WatchedBlock) -> ManifestRow:
+        """Try an image of a block that lost its worker, with nothing else in the engine."""
+        if image.pixels is None or self._stopping:
+            return self._finish(image, None)
+        if image.row.image_key in watched.trial.killers:
+            return self._finish(PreparedImage(image.row.quarantined(KILLED, _KILLER)), None)
+        with self._floor.alone():
+            watched.alone(image.row.image_key)
+            row = self._finish(image, self._begin(image))
+            watched.survived()
+        return row
 
     def _begin(self, image: PreparedImage) -> "Future[DenoisedImage] | None":
         if image.pixels is None or self._stopping:
             return None
-        spec, row = self._spec, image.row
-        rgb, num_steps = to_model_rgb(image.pixels), row.num_steps or 0
-        request = image_request(spec.plan, self._card.num_timesteps, row.image_key, rgb, num_steps, spec.seed)
-        return self._engine.submit(request)
+        return self._submit(image.row, to_model_rgb(image.pixels))
+
+    def _submit(self, row: ManifestRow, rgb: NDArray[np.uint8]) -> "Future[DenoisedImage]":
+        spec, timesteps = self._spec, self._card.num_timesteps
+        return self._engine.submit(
+            image_request(spec.plan, timesteps, row.image_key, rgb, row.num_steps or 0, spec.seed)
+        )
 
     def _finish(self, image: PreparedImage, future: "Future[DenoisedImage] | None") -> ManifestRow:
         row = image.row
         if image.pixels is not None:
-            denoised = None if future is None else self._wait(future)
-            if denoised is None:
+            finished = self._upscaled(row, image.pixels, image.icc_profile, future)
+            if finished is None:
                 return row
-            try:
-                row = self._write(self._described(row, denoised), image.pixels, image.icc_profile, denoised)
-            except EncodeError as error:
-                row = row.quarantined(error.kind, str(error))
-            except StorageError as error:
-                row = row.quarantined("upload_failed", str(error))
+            row = finished
+        elif row.status == "pending":  # the run was stopped before it was fetched
+            return row
         self._monitor.add.remote(Tally(int(row.status == "done"), int(row.status == "quarantined"), row.num_steps or 0))
         return replace(row, finished_at=datetime.now(UTC))
 
+    def _upscaled(
+        self,
+        row: ManifestRow,
+        pixels: NDArray[np.uint8],
+        icc_profile: bytes | None,
+        future: "Future[DenoisedImage] | None",
+    ) -> ManifestRow | None:
+        """Return the finished row; None if the run was stopped. What a gate refuses is run once more."""
+        row = replace(row, attempt=1)
+        while future is not None and (denoised := self._wait(future)) is not None:
+            sr = compose(denoised, self._spec.scale)
+            why = refusal(denoised.tiles, sr, denoised.request.lr, self._spec.scale)
+            if why is None:
+                return self._written(self._described(row, denoised), pixels, icc_profile, denoised, sr)
+            if row.refused_for is not None:
+                return self._described(row, denoised).quarantined(why, _refused(row, why))
+            num_steps = another_rung(self._spec.budget, row.num_steps or 0)
+            row = replace(row, attempt=2, refused_for=why, num_steps=num_steps)
+            future = self._submit(row, denoised.request.lr)
+        return None
+
     def _wait(self, future: "Future[DenoisedImage]") -> DenoisedImage | None:
-        """Wait for the engine; None if the run was stopped before the image had begun."""
+        """Wait for the engine; None if the run was stopped before the image had begun, or too long ago."""
         while True:
+            if self._stopping:
+                future.cancel()  # which does nothing to what has begun
+            overdue = self._stopping.overdue
             try:
-                return future.result(timeout=1.0)
+                return future.result(timeout=0.0 if overdue else _LOOK_S)
             except FutureTimeout:
-                if self._stopping:
-                    future.cancel()
+                if overdue:
+                    return None
             except CancelledError:
                 return None
 
@@ -116,12 +174,32 @@ class Upscaler:
             device_seconds=denoised.device_seconds,
         )
 
-    def _write(
-        self, row: ManifestRow, source: NDArray[np.uint8], icc_profile: bytes | None, denoised: DenoisedImage
+    def _written(
+        self,
+        row: ManifestRow,
+        source: NDArray[np.uint8],
+        icc_profile: bytes | None,
+        denoised: DenoisedImage,
+        sr: NDArray[np.uint8],
     ) -> ManifestRow:
-        """Compose, encode, upload. The object is there before its row is: the row proves it."""
+        """Return the row of an image that is uploaded, or that could not be."""
+        try:
+            return self._write(row, source, icc_profile, denoised, sr)
+        except ImageError as error:  # of the encoder, or a key that the store cannot hold
+            return row.quarantined(error.kind, str(error))
+        except StorageError as error:
+            return row.quarantined("upload_failed", str(error))
+
+    def _write(
+        self,
+        row: ManifestRow,
+        source: NDArray[np.uint8],
+        icc_profile: bytes | None,
+        denoised: DenoisedImage,
+        sr: NDArray[np.uint8],
+    ) -> ManifestRow:
+        """Encode, upload. The object is there before its row is: the row proves it."""
         began = time.perf_counter()
-        sr = compose(denoised, self._spec.scale)
         consistency = lr_consistency_psnr(to_planes(sr), to_planes(denoised.request.lr), self._spec.scale)
         pixels = from_model_rgb(sr, source, self._spec.scale)
         options = self._spec.encode
@@ -149,3 +227,10 @@ class Upscaler:
             encode_s=composed - began,
             upload_s=time.perf_counter() - composed,
         )
+
+
+def _refused(row: ManifestRow, why: str) -> str:
+    return (
+        f"the model's output was refused twice, the second time at {row.num_steps} steps ({row.refused_for}, then "
+        f"{why}): nothing was uploaded; look at the input, and if many are refused, at the model and the device"
+    )

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tss_ray.budget.policy import choose_steps, top_rung
+from tss_ray.budget.policy import another_rung, choose_steps, top_rung
 from tss_ray.spec import BudgetSpec
 
 SCORES = st.floats(0, 1)
@@ -45,3 +45,18 @@ def test_a_ladder_of_one_rung_is_for_all() -> None:
 def test_fixed_is_the_same_for_all(score: float, num_steps: int) -> None:
     budget = BudgetSpec(policy="fixed", num_steps=num_steps)
     assert choose_steps(budget, score) == top_rung(budget) == num_steps
+
+
+@settings(deadline=None)
+@given(budgets(), SCORES)
+def test_another_rung_is_another_and_costs_at_least_a_step(budget: BudgetSpec, score: float) -> None:
+    num_steps = choose_steps(budget, score)
+    other = another_rung(budget, num_steps)
+    assert other >= 1
+    assert other != num_steps
+
+
+def test_another_rung_is_the_one_below_or_else_above() -> None:
+    budget = BudgetSpec(policy="texture", ladder=(0, 2, 4), thresholds=(0.1, 0.2))
+    assert [another_rung(budget, steps) for steps in (4, 2, 0)] == [2, 4, 2]
+    assert [another_rung(BudgetSpec(policy="fixed", num_steps=n), n) for n in (7, 2, 1)] == [3, 1, 2]
