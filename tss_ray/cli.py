@@ -42,6 +42,13 @@ def upscale(
     s3_region: Annotated[str | None, typer.Option(help="where the buckets are")] = None,
     seed: Annotated[int | None, typer.Option(help="of the noise")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="exit with 3 if anything was quarantined")] = False,
+    take_over: Annotated[bool, typer.Option("--take-over", help="take the output from a run that holds it")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="delete the rows of OUTPUT and their images first")
+    ] = False,
+    retry_quarantined: Annotated[
+        str | None, typer.Option(metavar="KINDS", help="try quarantined inputs again: all, or error kinds with commas")
+    ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="any setting, like plan.n=3; repeatable")] = None,
 ) -> None:
     """Upscale every image of INPUT by 4 into OUTPUT, and write one manifest row for each."""
@@ -63,10 +70,10 @@ def upscale(
     job = load_spec(spec, overrides)
 
     from tss_ray.display import JobDisplay, closing_table  # here: --help and a wrong flag need neither Ray nor torch
-    from tss_ray.pipeline.job import run_job
+    from tss_ray.pipeline.job import Start, run_job
 
     with JobDisplay(Console(stderr=True)) as watcher:
-        result = run_job(job, watcher)
+        result = run_job(job, watcher, Start(take_over, overwrite, _parse_kinds(retry_quarantined)))
     _stdout().print(closing_table(result))
     if result.stopped and not result.complete:
         Console(stderr=True).print("stopped before the end; run the same command again to go on")
@@ -125,6 +132,16 @@ def plan_steps(
             svg.write_text(plan_svg(shown), encoding="utf-8")
         except OSError as error:
             raise StorageError(f"cannot write {svg}: {error.strerror}; give another file to --svg") from error
+
+
+def _parse_kinds(kinds: str | None) -> frozenset[str] | None:
+    """Return the kinds that were asked for; empty: all."""
+    if kinds is None:
+        return None
+    named = frozenset(kind.strip() for kind in kinds.split(",") if kind.strip())
+    if not named:
+        raise SpecError("--retry-quarantined names no kind; write all, or kinds like not_found,fetch_failed")
+    return frozenset() if "all" in named else named
 
 
 def _stdout() -> Console:

@@ -6,15 +6,18 @@ import time
 import uuid
 from collections.abc import Iterator
 
-from tss_ray.errors import ImageError, StorageError
+from tss_ray.errors import ImageError, ObjectNotFoundError, StorageError
 from tss_ray.spec import StoreSpec
 from tss_ray.storage.local import check_size
-from tss_ray.storage.protocol import ObjectInfo, is_hidden
+from tss_ray.storage.protocol import ObjectInfo, Versioned, is_hidden
 from tss_ray.storage.s3_client import BODY_FAULTS, client, explained
+from tss_ray.storage.s3_conditions import honours_conditions, put_if
 
 MAX_KEY_BYTES = 1024
 """S3's limit on a whole key, in UTF-8."""
 _LONGEST_PAUSE_S = 5.0
+_SETTLE_S = 3.0
+"""How long a claim waits for others, on a server that knows no conditions."""
 
 
 class S3Store:
@@ -35,13 +38,16 @@ class S3Store:
                         yield ObjectInfo(key, item["Size"], item.get("ETag"))
 
     def read(self, key: str, max_bytes: int | None = None) -> bytes:
+        return self._get(key, max_bytes).data
+
+    def _get(self, key: str, max_bytes: int | None) -> Versioned:
         for attempt in range(1, self.spec.max_attempts + 1):
             try:
                 with self._explained(key, BODY_FAULTS):
                     answer = client(self.spec).get_object(Bucket=self.bucket, Key=self._name(key))
                     with contextlib.closing(answer["Body"]) as body:
                         check_size(self.uri(key), answer["ContentLength"], max_bytes)
-                        return body.read()
+                        return Versioned(body.read(), answer["ETag"])
             except BODY_FAULTS as error:
                 if attempt == self.spec.max_attempts:
                     raise StorageError(
@@ -54,6 +60,25 @@ class S3Store:
     def write(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
         with self._explained(key):
             client(self.spec).put_object(Bucket=self.bucket, Key=self._name(key), Body=data, ContentType=content_type)
+
+    def read_version(self, key: str) -> Versioned | None:
+        try:
+            return self._get(key, None)
+        except ObjectNotFoundError:
+            return None
+
+    def swap(self, key: str, data: bytes, version: str | None) -> str | None:
+        with self._explained(key):
+            if honours_conditions(self.spec, self.bucket, self.prefix):
+                return put_if(client(self.spec), self.bucket, self._name(key), data, version)
+        now = self.read_version(key)
+        if (now.version if now else None) != version:
+            return None
+        self.write(key, data)
+        # Whoever read the same version has written by now: the last one stays, and all of them see who that was.
+        time.sleep(_SETTLE_S)
+        now = self.read_version(key)
+        return now.version if now and now.data == data else None
 
     def exists(self, key: str) -> bool:
         with self._explained(key):
