@@ -1,5 +1,6 @@
 """The command line: thin, and the only owner of the terminal."""
 
+import json
 import logging
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import yaml
 from rich.console import Console
 
 from tss_ray.errors import SpecError, StorageError, TssRayError
-from tss_ray.spec import PlanSpec, load_plan, load_spec
+from tss_ray.spec import PlanSpec, load_plan, load_spec, load_store
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -85,6 +86,33 @@ def upscale(
         Console(stderr=True).print(told)
         if job.strict:
             raise typer.Exit(_STRICT_EXIT)
+
+
+@app.command()
+def verify(
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="what upscale wrote")],
+    source: Annotated[str | None, typer.Option("--input", help="default: what the run was told")] = None,
+    no_inputs: Annotated[bool, typer.Option("--no-inputs", help="compare rows and objects only")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="read, hash and decode everything again")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    s3_endpoint_url: Annotated[str | None, typer.Option(help="an S3-compatible server")] = None,
+    s3_region: Annotated[str | None, typer.Option(help="where the buckets are")] = None,
+    s3_addressing: Annotated[str | None, typer.Option(help="auto, path or virtual")] = None,
+) -> None:
+    """Compare the rows of OUTPUT with its images and with the inputs; exit with 1 if anything is wrong."""
+    flags = {"s3_endpoint_url": s3_endpoint_url, "s3_region": s3_region, "s3_addressing": s3_addressing}
+    store = load_store({name: value for name, value in flags.items() if value is not None})
+
+    from tss_ray.verify.check import verify as check
+    from tss_ray.verify.show import shown
+
+    report = check(output, store, source, inputs=not no_inputs, deep=deep)
+    if as_json:
+        typer.echo(json.dumps(report.as_json(), ensure_ascii=False))
+    else:
+        _stdout().print(shown(report), highlight=False)
+    if not report.ok:
+        raise typer.Exit(_INCOMPLETE_EXIT)
 
 
 @app.command()

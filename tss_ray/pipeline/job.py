@@ -187,7 +187,9 @@ def _check_model_fits(spec: JobSpec, card: ModelCard) -> None:
 
 
 def _spec_record(spec: JobSpec, spec_hash: str) -> bytes:
-    return json.dumps({"spec_hash": spec_hash, "spec": spec.model_dump(mode="json")}, indent=2).encode()
+    # The input too as any process understands it: whoever verifies may stand in another folder.
+    told = spec.model_copy(update={"input": absolute_uri(spec.input)}).model_dump(mode="json")
+    return json.dumps({"spec_hash": spec_hash, "spec": told}, indent=2).encode()
 
 
 @contextmanager
