@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 Fault = Literal[
     "truncate",  # half of the body, then the connection ends
     "flip",  # one wrong byte in the body
+    "etag",  # an ETag that is no MD5, but looks like one
     "busy",  # 503 SlowDown
     "error",  # 500 without anything done
     "forbidden",  # 403
@@ -54,8 +55,8 @@ class FaultProxy(ThreadingHTTPServer):
 
     def take_fault(self, method: str, path: str, conditional: bool) -> Fault | None:
         with self._lock:
-            # A listing is a GET too, but has a query; faults are for objects.
-            if method != self._method or "?" in path or self._only not in path:
+            # A listing is a GET too, but has a query; faults are for objects, unless `only` names one.
+            if method != self._method or ("?" in path and "?" not in self._only) or self._only not in path:
                 return None
             self.num_requests += 1
             if not self.faults_left or (self.fault == "refuse_conditions" and not conditional):
@@ -86,8 +87,11 @@ class _Handler(BaseHTTPRequestHandler):
         if fault in _ANSWERS:
             status, code = _ANSWERS[fault]
             kept, data = [], f"<Error><Code>{code}</Code><Message>as asked for</Message></Error>".encode()
+        if fault == "etag":
+            kept = [(name, f'"{"0" * 32}"' if name.lower() == "etag" else value) for name, value in kept]
         if fault == "flip":
-            data = data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :]
+            at = len(data) // 2 + self.server.num_faults  # another one every time, as noise on a line is
+            data = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
         self._answer(status, kept, data, len(data) // 2 if fault == "truncate" else len(data))
 
     do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _pass_on  # noqa: N815 - the names that http.server calls
