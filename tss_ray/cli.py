@@ -1,5 +1,6 @@
 """The command line: thin, and the only owner of the terminal."""
 
+import json
 import logging
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import yaml
 from rich.console import Console
 
 from tss_ray.errors import SpecError, StorageError, TssRayError
-from tss_ray.spec import PlanSpec, load_plan, load_spec
+from tss_ray.spec import PlanSpec, load_plan, load_spec, load_store
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -42,6 +43,13 @@ def upscale(
     s3_region: Annotated[str | None, typer.Option(help="where the buckets are")] = None,
     seed: Annotated[int | None, typer.Option(help="of the noise")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="exit with 3 if anything was quarantined")] = False,
+    take_over: Annotated[bool, typer.Option("--take-over", help="take the output from a run that holds it")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="delete the rows of OUTPUT and their images first")
+    ] = False,
+    retry_quarantined: Annotated[
+        str | None, typer.Option(metavar="KINDS", help="try quarantined inputs again: all, or error kinds with commas")
+    ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="any setting, like plan.n=3; repeatable")] = None,
 ) -> None:
     """Upscale every image of INPUT by 4 into OUTPUT, and write one manifest row for each."""
@@ -63,10 +71,10 @@ def upscale(
     job = load_spec(spec, overrides)
 
     from tss_ray.display import JobDisplay, closing_table  # here: --help and a wrong flag need neither Ray nor torch
-    from tss_ray.pipeline.job import run_job
+    from tss_ray.pipeline.job import Start, run_job
 
     with JobDisplay(Console(stderr=True)) as watcher:
-        result = run_job(job, watcher)
+        result = run_job(job, watcher, Start(take_over, overwrite, _parse_kinds(retry_quarantined)))
     _stdout().print(closing_table(result))
     if result.stopped and not result.complete:
         Console(stderr=True).print("stopped before the end; run the same command again to go on")
@@ -78,6 +86,33 @@ def upscale(
         Console(stderr=True).print(told)
         if job.strict:
             raise typer.Exit(_STRICT_EXIT)
+
+
+@app.command()
+def verify(
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="what upscale wrote")],
+    source: Annotated[str | None, typer.Option("--input", help="default: what the run was told")] = None,
+    no_inputs: Annotated[bool, typer.Option("--no-inputs", help="compare rows and objects only")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="read, hash and decode everything again")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    s3_endpoint_url: Annotated[str | None, typer.Option(help="an S3-compatible server")] = None,
+    s3_region: Annotated[str | None, typer.Option(help="where the buckets are")] = None,
+    s3_addressing: Annotated[str | None, typer.Option(help="auto, path or virtual")] = None,
+) -> None:
+    """Compare the rows of OUTPUT with its images and with the inputs; exit with 1 if anything is wrong."""
+    flags = {"s3_endpoint_url": s3_endpoint_url, "s3_region": s3_region, "s3_addressing": s3_addressing}
+    store = load_store({name: value for name, value in flags.items() if value is not None})
+
+    from tss_ray.verify.check import verify as check
+    from tss_ray.verify.show import shown
+
+    report = check(output, store, source, inputs=not no_inputs, deep=deep)
+    if as_json:
+        typer.echo(json.dumps(report.as_json(), ensure_ascii=False))
+    else:
+        _stdout().print(shown(report), highlight=False)
+    if not report.ok:
+        raise typer.Exit(_INCOMPLETE_EXIT)
 
 
 @app.command()
@@ -125,6 +160,16 @@ def plan_steps(
             svg.write_text(plan_svg(shown), encoding="utf-8")
         except OSError as error:
             raise StorageError(f"cannot write {svg}: {error.strerror}; give another file to --svg") from error
+
+
+def _parse_kinds(kinds: str | None) -> frozenset[str] | None:
+    """Return the kinds that were asked for; empty: all."""
+    if kinds is None:
+        return None
+    named = frozenset(kind.strip() for kind in kinds.split(",") if kind.strip())
+    if not named:
+        raise SpecError("--retry-quarantined names no kind; write all, or kinds like not_found,fetch_failed")
+    return frozenset() if "all" in named else named
 
 
 def _stdout() -> Console:

@@ -48,7 +48,7 @@ class JobDisplay:
 
     def __enter__(self) -> Watcher:
         self._progress.start()
-        return Watcher(self._listed, self._update, self._stopping)
+        return Watcher(self._listed, self._update, self._stopping, self._waiting)
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
@@ -65,6 +65,9 @@ class JobDisplay:
             self._task, completed=tally.done + tally.quarantined, steps=mean, quarantined=tally.quarantined
         )
 
+    def _waiting(self, told: str) -> None:
+        self._console.print(told, highlight=False, soft_wrap=True)
+
     def _stopping(self) -> None:
         self._progress.update(self._task, description="stopping")
         self._console.print("stopping: what has begun is finished and kept; once more ends at once")
@@ -80,6 +83,7 @@ def closing_table(result: JobResult) -> Table:
     rows = {
         "images": f"{totals.done} upscaled ({totals.resampled} of them resampled only)",
         "quarantined": str(totals.quarantined),
+        "tried again": f"{result.num_taken_back} that were quarantined before" if result.num_taken_back else "0",
         "done before": str(result.num_done_before),
         "megapixels": f"{totals.in_px / 1e6:.2f} in, {totals.out_px / 1e6:.2f} out",
         "mean steps": f"{totals.steps / totals.done:.2f}" if totals.done else "–",

@@ -6,6 +6,8 @@ TssRayError
 ├── StorageError         a folder, bucket or object cannot be reached, read or written   exit code 2
 │   ├── ObjectNotFoundError    the object (or its bucket) does not exist
 │   └── AccessRefusedError     the store refused the credentials
+├── LeaseError           another run is writing the same output                          exit code 2
+│   └── LeaseLostError   another run took the output over while this one was at work     exit code 1
 ├── ModelError           weights are missing, damaged, or not what their card says       exit code 2
 ├── ImageError           one image is at fault: it becomes a row, never an exit
 │   ├── DecodeError      its bytes are not an image that we can read
@@ -39,6 +41,16 @@ class ObjectNotFoundError(StorageError):
 
 class AccessRefusedError(StorageError):
     """The store refused the credentials."""
+
+
+class LeaseError(TssRayError):
+    """Another run is writing the same output."""
+
+
+class LeaseLostError(LeaseError):
+    """Another run took the output over while this one was at work."""
+
+    exit_code = 1
 
 
 class ModelError(TssRayError):
@@ -78,6 +90,8 @@ __all__ = [
     "EngineError",
     "ImageError",
     "InputError",
+    "LeaseError",
+    "LeaseLostError",
     "ModelError",
     "ObjectNotFoundError",
     "SpecError",

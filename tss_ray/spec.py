@@ -239,6 +239,14 @@ def load_plan(settings: dict[str, Any]) -> PlanSpec:
         raise SpecError(_explain(error)) from error
 
 
+def load_store(settings: dict[str, Any]) -> StoreSpec:
+    """Build the settings of S3 alone. Raises SpecError for an unknown key or a value out of bounds."""
+    try:
+        return StoreSpec.model_validate(settings)
+    except ValidationError as error:
+        raise SpecError(_explain(error)) from error
+
+
 def _explain(error: ValidationError) -> str:
     """Put pydantic's findings on one line each, ending with the remedy."""
     lines = []

@@ -28,9 +28,10 @@ ALLOWED: dict[str, frozenset[str]] = {
     "engine": IMAGES | {"models"},
     "training": IMAGES | {"models", "quality"},
     "report": BASE | {"diffusion"},
+    "verify": BASE | {"spec", "records", "storage", "imaging"},
     "pipeline": IMAGES | {"spec", "models", "budget", "quality", "storage", "engine"},
     "display": BASE | {"spec", "pipeline", "storage"},
-    "cli": BASE | {"spec", "display", "pipeline", "storage", "training", "report"},
+    "cli": BASE | {"spec", "display", "pipeline", "storage", "training", "report", "verify"},
 }
 """What each room may import besides itself. A new line belongs here only if DESIGN's order of rooms allows it."""
 

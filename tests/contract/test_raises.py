@@ -16,7 +16,6 @@ NOT_OURS = {
     ("pipeline/job.py", "KeyboardInterrupt"): "the second Ctrl-C",
     ("spec.py", "ValueError"): "what a pydantic validator raises; load_spec turns it into a SpecError",
     ("storage/s3.py", "Exception"): "what came through is passed on as it was",
-    ("storage/s3.py", "AssertionError"): "a line that cannot be reached",
     ("training/recipe.py", "ValueError"): "what a pydantic validator raises; load_recipe turns it into a TrainingError",
 }
 """Everything else that a raise statement may name, by file, and why."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from tss_ray.pipeline.job import JobResult, run_job
+from tss_ray.pipeline.job import JobResult, Start, Watcher, run_job
 from tss_ray.spec import load_spec
 
 
@@ -22,7 +22,13 @@ def cluster() -> Iterator[None]:
 def upscale(cluster: None, tiny_model_folder: Path) -> Callable[..., JobResult]:
     """Run a job on the tiny model with small tiles; settings are dotted, like `{"plan.n": 3}`."""
 
-    def run(source: object, output: object, **settings: object) -> JobResult:
+    def run(
+        source: object,
+        output: object,
+        watcher: Watcher | None = None,
+        start: Start | None = None,
+        **settings: object,
+    ) -> JobResult:
         base = {
             "input": str(source),
             "output": str(output),
@@ -34,6 +40,7 @@ def upscale(cluster: None, tiny_model_folder: Path) -> Callable[..., JobResult]:
             "compute.threads_per_actor": 1,
             "compute.block_images": 4,
         }
-        return run_job(load_spec(None, base | {key.replace("__", "."): value for key, value in settings.items()}))
+        spec = load_spec(None, base | {key.replace("__", "."): value for key, value in settings.items()})
+        return run_job(spec, watcher, start)
 
     return run

@@ -3,6 +3,7 @@
 import hashlib
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -13,9 +14,13 @@ import pytest
 import ray
 from PIL import Image
 
-from tss_ray.errors import InputError, SpecError
-from tss_ray.pipeline.job import JobResult
+from tss_ray.errors import InputError, LeaseError, LeaseLostError, SpecError
+from tss_ray.pipeline.job import JobResult, Watcher
 from tss_ray.records import MANIFEST_SCHEMA, ManifestRow, table_to_rows
+from tss_ray.spec import StoreSpec
+from tss_ray.storage.layout import LEASE_KEY
+from tss_ray.storage.lease import Holder, hold_lease
+from tss_ray.storage.stores import open_store
 
 pytestmark = pytest.mark.ray
 
@@ -140,3 +145,28 @@ def test_other_formats(upscale: Upscale, photo_folder: Path, tmp_path: Path, ima
     assert names == {f"{i:02d}{extension}" for i in range(8)}
     with Image.open(tmp_path / "out" / "images" / f"00{extension}") as image:
         assert image.format == image_format.upper()
+
+
+def test_a_second_run_on_the_same_output_is_refused(upscale: Upscale, photo_folder: Path, tmp_path: Path) -> None:
+    with (
+        hold_lease(open_store(str(tmp_path / "out"), StoreSpec())),
+        pytest.raises(LeaseError, match="--take-over"),
+    ):
+        upscale(photo_folder, tmp_path / "out")
+    assert not (tmp_path / "out" / "manifest").exists()
+    assert upscale(photo_folder / "a", tmp_path / "out").complete
+
+
+def test_a_run_that_loses_its_lease_stops_committing(upscale: Upscale, photo_folder: Path, tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "out"), StoreSpec())
+    taken: list[str] = []
+
+    def take_over(_: object) -> None:
+        taken.append(Holder.this_process().run_id)
+        store.write(LEASE_KEY, replace(Holder.this_process(), run_id=taken[0]).to_bytes())
+
+    with pytest.raises(LeaseLostError, match="commits nothing more"):
+        upscale(photo_folder, tmp_path / "out", watcher=Watcher(listed=take_over))
+    assert taken
+    assert not list((tmp_path / "out").glob("manifest/*.parquet"))
+    assert Holder.parse(store.read(LEASE_KEY)).run_id == taken[0]

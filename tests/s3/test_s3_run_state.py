@@ -7,7 +7,7 @@ from tss_ray.records import ManifestRow, table_to_rows
 from tss_ray.storage.inputs import list_inputs
 from tss_ray.storage.key_list import read_key_file, write_key_list
 from tss_ray.storage.layout import output_key
-from tss_ray.storage.ledger import read_done, read_rows, write_part
+from tss_ray.storage.ledger import read_ledger, read_rows, write_part
 from tss_ray.storage.stores import open_store
 
 pytestmark = pytest.mark.s3
@@ -31,7 +31,7 @@ def test_a_resumed_run_lists_only_what_has_no_row(places, s3_spec):
     source, store = places
 
     def todo():
-        done = read_done(store, "abc")
+        done = read_ledger(store, "abc").names
         listed = write_key_list(store, "abc", "png", lambda: list_inputs(source, s3_spec), done.__contains__)
         assert listed.num_listed == 3
         return [item.image_key for name in listed.names for item in read_key_file(store, name)]
@@ -63,4 +63,4 @@ def test_collisions_and_rows_of_another_spec_stop_the_run(places, s3_spec):
         write_key_list(store, "abc", "png", lambda: list_inputs(source, s3_spec), {"x/y.jpg"}.__contains__)
     write_part(store, [row("a", spec_hash="old")])
     with pytest.raises(SpecError, match="choose another output folder"):
-        read_done(store, "abc")
+        read_ledger(store, "abc")

@@ -4,11 +4,16 @@ import pickle
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
+import pyarrow as pa
 import pytest
+from photos import photo_bytes
 from s3.fault_proxy import Fault, fault_proxy
 
 from tss_ray.errors import AccessRefusedError, ImageError, ObjectNotFoundError, StorageError
-from tss_ray.spec import StoreSpec
+from tss_ray.pipeline.prepare import Prepare
+from tss_ray.pipeline.rows import prepared_images
+from tss_ray.spec import StoreSpec, load_spec
+from tss_ray.storage import s3_client
 from tss_ray.storage.s3_client import _client_of, client
 from tss_ray.storage.stores import open_store
 
@@ -163,17 +168,104 @@ def test_an_endpoint_that_is_no_url_is_told_as_such():
         open_store("s3://bucket/in", StoreSpec(s3_endpoint_url="localhost:9000")).check_readable()
 
 
-@pytest.mark.parametrize("fault", ["truncate", "busy"])
+def through(proxy, bucket, s3_spec, **settings):
+    return open_store(f"s3://{bucket}", s3_spec.model_copy(update={"s3_endpoint_url": proxy.url, **settings}))
+
+
+@pytest.fixture
+def short_timeout(monkeypatch, fresh_clients):
+    monkeypatch.setattr(s3_client, "_READ_TIMEOUT_S", 1)
+
+
+@pytest.mark.usefixtures("short_timeout")
+@pytest.mark.parametrize("fault", ["truncate", "flip", "busy", "error", "reset", "stall"])
 def test_broken_and_refused_gets_are_tried_again(bucket, s3_spec, s3_server, fault: Fault):
     data = bytes(range(256)) * 400
     open_store(f"s3://{bucket}", s3_spec).write("a.png", data)
     with fault_proxy(s3_server.endpoint_url, fault, num_faults=2) as proxy:
-        through = open_store(f"s3://{bucket}", s3_spec.model_copy(update={"s3_endpoint_url": proxy.url}))
-        assert through.read("a.png") == data
+        assert through(proxy, bucket, s3_spec).read("a.png") == data
         assert proxy.num_faults == 2
 
 
-@pytest.mark.parametrize(("fault", "remedy"), [("truncate", "broke off 2 times"), ("busy", "store.max_attempts")])
+@pytest.mark.usefixtures("short_timeout")
+@pytest.mark.parametrize("fault", ["busy", "error", "reset", "stall", "drop_answer"])
+def test_broken_and_refused_puts_are_tried_again_and_stored_once(bucket, s3_spec, s3_server, fault: Fault):
+    data = bytes(range(256)) * 400
+    with fault_proxy(s3_server.endpoint_url, fault, num_faults=2, method="PUT") as proxy:
+        through(proxy, bucket, s3_spec).write("a.png", data)
+        assert proxy.num_faults == 2
+    store = open_store(f"s3://{bucket}", s3_spec)
+    assert store.read("a.png") == data
+    assert [info.key for info in store.list()] == ["a.png"]
+
+
+@pytest.mark.parametrize("fault", ["truncate", "busy", "reset"])
+def test_broken_and_refused_listings_are_tried_again(bucket, s3_spec, s3_server, fault: Fault):
+    for n in range(5):
+        open_store(f"s3://{bucket}", s3_spec).write(f"{n}.png", b"x")
+    with fault_proxy(s3_server.endpoint_url, fault, num_faults=2, only="?list-type=2") as proxy:
+        assert len(list(through(proxy, bucket, s3_spec).list())) == 5
+        assert proxy.num_faults == 2
+
+
+def test_an_etag_that_only_looks_like_an_md5_costs_one_more_reading_in_all(bucket, s3_spec, s3_server):
+    for key in ("a.png", "b.png"):
+        open_store(f"s3://{bucket}", s3_spec).write(key, b"x" * 100)
+    with fault_proxy(s3_server.endpoint_url, "etag", num_faults=1000) as proxy:
+        store = through(proxy, bucket, s3_spec)
+        assert [store.read(key) for key in ("a.png", "b.png", "a.png")] == [b"x" * 100] * 3
+        assert proxy.num_requests == 4
+
+
+def test_a_multipart_object_is_read_once(bucket, s3_spec, s3_server):
+    admin = s3_server.admin()
+    upload = admin.create_multipart_upload(Bucket=bucket, Key="a.png")["UploadId"]
+    parts = []
+    for number, data in ((1, b"x" * 5 * 2**20), (2, b"y")):
+        stored = admin.upload_part(Bucket=bucket, Key="a.png", UploadId=upload, PartNumber=number, Body=data)
+        parts.append({"PartNumber": number, "ETag": stored["ETag"]})
+    admin.complete_multipart_upload(Bucket=bucket, Key="a.png", UploadId=upload, MultipartUpload={"Parts": parts})
+    with fault_proxy(s3_server.endpoint_url, "busy", num_faults=0) as proxy:
+        assert len(through(proxy, bucket, s3_spec).read("a.png")) == 5 * 2**20 + 1
+        assert proxy.num_requests == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_refusals_are_told_at_once(bucket, s3_spec, s3_server, method):
+    def act(store):
+        return store.read("a.png") if method == "GET" else store.write("a.png", b"x")
+
+    with fault_proxy(s3_server.endpoint_url, "forbidden", 1000, method) as proxy:
+        with pytest.raises(AccessRefusedError, match="check the credentials"):
+            act(through(proxy, bucket, s3_spec))
+        assert proxy.num_requests == 1
+    with fault_proxy(s3_server.endpoint_url, "busy", 0, method) as proxy:
+        with pytest.raises(ObjectNotFoundError, match="no bucket"):
+            act(through(proxy, "no-such-bucket-here", s3_spec))
+        assert proxy.num_requests == 1
+        if method == "GET":
+            with pytest.raises(ObjectNotFoundError, match="does not exist"):
+                act(through(proxy, bucket, s3_spec))
+            assert proxy.num_requests == 2
+
+
+def test_an_object_that_keeps_failing_becomes_a_row_and_the_others_go_on(bucket, s3_spec, s3_server):
+    store = open_store(f"s3://{bucket}", s3_spec)
+    for key in ("a.png", "bad.png", "c.png"):
+        store.write(key, photo_bytes(0, 20, 20))
+    with fault_proxy(s3_server.endpoint_url, "truncate", 1000, only="bad.png") as proxy:
+        spec = load_spec(None, {"input": "-", "output": "-", "store.max_attempts": 2})
+        spec = spec.model_copy(update={"store": s3_spec.model_copy(update={"s3_endpoint_url": proxy.url})})
+        keys = [{"image_key": k, "uri": store.uri(k), "size_bytes": None} for k in ("a.png", "bad.png", "c.png")]
+        images = prepared_images(Prepare(spec, "abc")(pa.Table.from_pylist(keys)))
+    assert [image.row.status for image in images] == ["pending", "quarantined", "pending"]
+    assert images[1].row.error_kind == "fetch_failed"
+    assert "broke off" in (images[1].row.error_message or "")
+
+
+@pytest.mark.parametrize(
+    ("fault", "remedy"), [("truncate", "broke off 2 times"), ("busy", "store.max_attempts"), ("reset", "network")]
+)
 def test_a_fault_that_stays_ends_after_max_attempts(bucket, s3_spec, s3_server, fault: Fault, remedy):
     open_store(f"s3://{bucket}", s3_spec).write("a.png", b"x" * 100)
     with fault_proxy(s3_server.endpoint_url, fault, num_faults=1000) as proxy:

@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from tss_ray.records import ManifestRow, table_to_rows
 from tss_ray.spec import StoreSpec
+from tss_ray.storage.lease import check_lease
 from tss_ray.storage.ledger import write_part
 from tss_ray.storage.stores import open_store
 
@@ -36,11 +37,15 @@ class Commit:
 
     output: str
     store: StoreSpec
+    run_id: str
+    """Of the lease without which nothing is committed."""
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Return one row: the totals of what was committed."""
+        """Return one row: the totals of what was committed. Raises LeaseLostError where another run has the output."""
         rows = table_to_rows(block)
-        write_part(open_store(self.output, self.store), rows)
+        store = open_store(self.output, self.store)
+        check_lease(store, self.run_id)
+        write_part(store, rows)
         return pa.Table.from_pylist([asdict(total(rows))])
 
 

@@ -26,8 +26,12 @@ def run_graph(
     key_list: KeyList,
     resources: ResourcePlan,
     monitor: Any,  # noqa: ANN401
+    run_id: str,
 ) -> Iterator[Totals]:
-    """Run the job and yield the totals of each committed part. Program faults propagate as Ray raises them."""
+    """Run the job under the lease `run_id` and yield the totals of each committed part.
+
+    Program faults propagate as Ray raises them.
+    """
     block_images = images_per_block(spec.compute.block_images, key_list.num_todo, resources.actors)
     source = KeyListSource(key_list, spec.output, spec.store, block_images, monitor)
     _configure()
@@ -50,7 +54,7 @@ def run_graph(
         **resources.actor_args(),
     )
     dataset = dataset.map_batches(
-        Commit(spec.output, spec.store),
+        Commit(spec.output, spec.store, run_id),
         batch_size=spec.compute.part_rows,
         batch_format="pyarrow",
         **resources.commit_args(),

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from tss_ray.budget.policy import top_rung
 from tss_ray.errors import SpecError
@@ -26,9 +27,13 @@ from tss_ray.spec import JobSpec
 from tss_ray.storage.inputs import list_inputs
 from tss_ray.storage.key_list import KeyList, write_key_list
 from tss_ray.storage.layout import SPEC_KEY
-from tss_ray.storage.ledger import read_done
+from tss_ray.storage.lease import Lease, hold_lease
+from tss_ray.storage.ledger import Ledger, read_ledger
 from tss_ray.storage.overlap import check_output_outside_input
+from tss_ray.storage.overwrite import finish_overwrite, overwrite
+from tss_ray.storage.rewrite import drop_doubled, take_back_quarantined
 from tss_ray.storage.stores import Store, open_store
+from tss_ray.storage.summary import clear_summary, write_summary
 from tss_ray.storage.uris import absolute_uri
 
 log = logging.getLogger(__name__)
@@ -48,6 +53,8 @@ class JobResult:
     stopped: bool
     wall_s: float
     output: str
+    num_taken_back: int = 0
+    """Quarantined rows that were removed at the start, to be tried again."""
 
     @property
     def complete(self) -> bool:
@@ -62,35 +69,97 @@ class Watcher:
     listed: Callable[[KeyList], None] = lambda key_list: None
     progress: Callable[[Tally], None] = lambda tally: None
     stopping: Callable[[], None] = lambda: None
+    waiting: Callable[[str], None] = lambda told: None
+    """Told who else may hold the output, while that is found out."""
 
 
-def run_job(spec: JobSpec, watcher: Watcher | None = None) -> JobResult:
+@dataclass(frozen=True)
+class Start:
+    """What a run does to what it finds in its output: acts of one command, so no spec holds them."""
+
+    take_over: bool = False
+    """Take the output from a run that holds it."""
+    overwrite: bool = False
+    """Delete what is there first."""
+    retry_quarantined: frozenset[str] | None = None
+    """Try quarantined images of these kinds again; empty: of all kinds."""
+
+
+def run_job(spec: JobSpec, watcher: Watcher | None = None, start: Start | None = None) -> JobResult:
     """Run a job to its end, or to a clean stop at the first SIGINT or SIGTERM.
 
-    Raises SpecError, InputError, StorageError or ModelError before any work starts, each with its remedy.
+    Raises SpecError, InputError, StorageError, ModelError or LeaseError before any work starts, each with its remedy,
+    and LeaseLostError if another run takes the output over.
     """
-    watcher = watcher or Watcher()
-    began = time.monotonic()
+    watcher, start = watcher or Watcher(), start or Start()
     spec = _absolute(spec)
     output, spec_hash = _preflight(spec)
-    done = read_done(output, spec_hash)
+    with hold_lease(output, start.take_over, watcher.waiting) as lease:
+        return _run(spec, spec_hash, output, lease, watcher, start)
+
+
+def _run(spec: JobSpec, spec_hash: str, output: Store, lease: Lease, watcher: Watcher, start: Start) -> JobResult:
+    began = time.monotonic()
+    ledger, num_taken_back = _begin(spec, spec_hash, output, start)
     key_list = write_key_list(
-        output, spec_hash, spec.encode.format, lambda: list_inputs(spec.input, spec.store), done.__contains__
+        output,
+        spec_hash,
+        spec.encode.format,
+        lambda: list_inputs(spec.input, spec.store),
+        ledger.names.__contains__,
     )
     watcher.listed(key_list)
     totals, stopped = Totals(), False
     if key_list.num_todo:
+        del ledger  # 16 bytes an image, for the days that the graph may take
+        clear_summary(output)
         output.write(SPEC_KEY, _spec_record(spec, spec_hash), "application/json")
-        with _cluster(), _Attention(watcher) as attention:
+        with _cluster(), _Attention(watcher, lease) as attention:
             resources = plan_resources(
                 spec.compute, ray.cluster_resources().get("CPU", 1), ray.cluster_resources().get("GPU", 0)
             )
             log.info("job %s: %d images, %s", spec_hash, key_list.num_todo, resources)
-            for part in run_graph(spec, spec_hash, key_list, resources, attention.monitor):
-                totals += part
+            try:
+                for part in run_graph(spec, spec_hash, key_list, resources, attention.monitor, lease.run_id):
+                    totals += part
+            except RayError:
+                lease.check()  # in its own words, where that is why
+                raise
             stopped = attention.stopped
+        lease.check()
+        ledger = _whole_ledger(output, spec_hash)
     num_before = key_list.num_listed - key_list.num_todo
-    return JobResult(totals, key_list.num_listed, num_before, stopped, time.monotonic() - began, spec.output)
+    wall_s = time.monotonic() - began
+    result = JobResult(totals, key_list.num_listed, num_before, stopped, wall_s, spec.output, num_taken_back)
+    if result.complete and len(ledger.names) >= key_list.num_listed:
+        write_summary(output, spec_hash, key_list.num_listed, ledger)
+    return result
+
+
+def _begin(spec: JobSpec, spec_hash: str, output: Store, start: Start) -> tuple[Ledger, int]:
+    """Do to the output what the command asks; return what then is committed, and how many rows were taken back."""
+    if start.overwrite:
+        next(list_inputs(spec.input, spec.store))  # a wrong input must not cost the results of the right one
+        overwrite(output)
+    finish_overwrite(output)
+    ledger = _whole_ledger(output, spec_hash)
+    wanted = start.retry_quarantined
+    if wanted is None or not (wanted & ledger.quarantined.keys() if wanted else ledger.quarantined):
+        return ledger, 0
+    clear_summary(output)
+    num_taken_back = take_back_quarantined(output, wanted)
+    return read_ledger(output, spec_hash), num_taken_back
+
+
+def _whole_ledger(output: Store, spec_hash: str) -> Ledger:
+    """Read the ledger; rows that a run left doubled as it lost its lease are put right first."""
+    ledger = read_ledger(output, spec_hash)
+    if ledger.names.repeated:
+        clear_summary(output)
+        num_dropped = drop_doubled(output, ledger.names.repeated)
+        log.warning("%d rows of images that have several were removed; tss-ray verify tells the rest", num_dropped)
+        ledger = read_ledger(output, spec_hash)
+    return ledger
 
 
 def _absolute(spec: JobSpec) -> JobSpec:
@@ -120,7 +189,9 @@ def _check_model_fits(spec: JobSpec, card: ModelCard) -> None:
 
 
 def _spec_record(spec: JobSpec, spec_hash: str) -> bytes:
-    return json.dumps({"spec_hash": spec_hash, "spec": spec.model_dump(mode="json")}, indent=2).encode()
+    # The input too as any process understands it: whoever verifies may stand in another folder.
+    told = spec.model_copy(update={"input": absolute_uri(spec.input)}).model_dump(mode="json")
+    return json.dumps({"spec_hash": spec_hash, "spec": told}, indent=2).encode()
 
 
 @contextmanager
@@ -144,9 +215,9 @@ def _cluster() -> Iterator[None]:
 class _Attention:
     """Watches counts and signals beside the graph: signals are only noted by their handler, a thread acts on them."""
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, watcher: Watcher, lease: Lease) -> None:
         self.monitor = start_monitor()
-        self._watcher = watcher
+        self._watcher, self._lease = watcher, lease
         self._asked, self._over = threading.Event(), threading.Event()
         self._asked_at = 0.0
         self._thread = threading.Thread(target=self._watch, name="attention", daemon=True)
@@ -182,12 +253,13 @@ class _Attention:
         told = False
         while True:
             over = self._over.wait(_POLL_S)
-            if self._asked.is_set():
+            if self._asked.is_set() or self._lease.lost:
                 ray.get(self.monitor.stop.remote())  # every time: a monitor that died has forgotten
                 if not told:
                     self._watcher.stopping()
                     told = True
-                if not over and self._previous and time.monotonic() - self._asked_at > _LONGEST_STOP_S:
+                waited_s = time.monotonic() - self._asked_at if self._asked.is_set() else 0.0
+                if not over and self._previous and waited_s > _LONGEST_STOP_S:
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # it may be waiting
             self._watcher.progress(ray.get(self.monitor.tally.remote()))
             if over:

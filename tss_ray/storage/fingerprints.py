@@ -2,10 +2,14 @@
 
 import hashlib
 from array import array
-from bisect import bisect_left
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
+
+_Halves = NDArray[np.uint64]
+_NUM_BUCKETS = 256
+_EMPTY: _Halves = np.empty(0, dtype=np.uint64)
 
 
 class FingerprintLog:
@@ -25,34 +29,71 @@ class FingerprintLog:
 
 
 class NameSet:
-    """A frozen set of names as 128-bit fingerprints: 16 bytes a name, where a set of strings needs over a hundred.
+    """A set of names as 128-bit fingerprints: 16 bytes a name, where a set of strings needs over a hundred.
 
-    Ten billion names asked of ten billion members: the chance that one is mistaken for a member, and its image
-    skipped, is below 1e-18.
+    Names are added first; `freeze` sorts them, a 256th part at a time, so that sorting needs hardly more memory than
+    keeping. Then it answers. Ten billion names asked of ten billion members: the chance that one is mistaken for a
+    member, and its image skipped, is below 1e-18.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
-        halves = array("Q")
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._logs = [array("Q") for _ in range(_NUM_BUCKETS)]
+        self._buckets: list[tuple[_Halves, _Halves]] = []
+        self._num_names = self.num_added = 0
+        self.repeated: frozenset[bytes] = frozenset()
+        """Digests of the names that were added more than once; `digest128` tells them."""
+        self.update(names)
+        self.freeze()
+
+    def update(self, names: Iterable[str]) -> None:
+        """Add names; the set is frozen again before it is asked."""
+        logs = self._logs
         for name in names:
-            halves.frombytes(_digest(name, 16))
-        high, low = np.frombuffer(halves, dtype=np.uint64).reshape(-1, 2).T
-        order = np.lexsort((low, high))
-        high, low = high[order], low[order]
-        new = np.ones(len(high), dtype=bool)
-        new[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
-        self._high, self._low = high[new], low[new]
+            digest = digest128(name)
+            logs[digest[0]].frombytes(digest)
+            self.num_added += 1
+
+    def freeze(self) -> None:
+        """Sort what was added."""
+        repeated: set[bytes] = set(self.repeated)
+        buckets = self._buckets or [(_EMPTY, _EMPTY)] * _NUM_BUCKETS
+        for index, log in enumerate(self._logs):
+            if log:
+                buckets[index] = _merged(buckets[index], log, repeated)
+                self._logs[index] = array("Q")
+        self._buckets, self.repeated = buckets, frozenset(repeated)
+        self._num_names = sum(len(high) for high, _ in buckets)
 
     def __len__(self) -> int:
-        return len(self._high)
+        return self._num_names
 
     def __contains__(self, name: str) -> bool:
-        high, low = np.frombuffer(_digest(name, 16), dtype=np.uint64)
-        at = bisect_left(self._high, high)
-        while at < len(self._high) and self._high[at] == high:
-            if self._low[at] == low:
+        digest = digest128(name)
+        wanted, low = np.frombuffer(digest, dtype=np.uint64)
+        highs, lows = self._buckets[digest[0]]
+        at = int(highs.searchsorted(wanted))
+        while at < len(highs) and highs[at] == wanted:
+            if lows[at] == low:
                 return True
             at += 1
         return False
+
+
+def _merged(bucket: "tuple[_Halves, _Halves]", log: "array[int]", repeated: set[bytes]) -> "tuple[_Halves, _Halves]":
+    """Return the sorted names of a bucket and a log, each once, and add the digests of repeated ones."""
+    added = np.frombuffer(log, dtype=np.uint64).reshape(-1, 2)
+    high, low = np.concatenate((bucket[0], added[:, 0])), np.concatenate((bucket[1], added[:, 1]))
+    order = np.lexsort((low, high))
+    high, low = high[order], low[order]
+    new = np.ones(len(high), dtype=bool)
+    new[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
+    repeated.update(halves.tobytes() for halves in np.stack((high[~new], low[~new]), axis=1))
+    return high[new], low[new]
+
+
+def digest128(name: str) -> bytes:
+    """Return the 16 bytes that `NameSet` keeps of a name."""
+    return _digest(name, 16)
 
 
 def fingerprint64(name: str) -> int:

@@ -3,8 +3,13 @@
 images/<image_key, its extension replaced by the format's>
 manifest/part-<16 hex>.parquet                                committed rows (`ledger`)
 run/<spec_hash>/keys-000000.parquet                           what a run has to do (`key_list`)
+run/summary.json                                              counts; there exactly while all is done (`summary`)
+run/overwritten/part-<16 hex>.parquet                         rows whose objects are yet to be deleted (`overwrite`)
 run/spec.json                                                 the settings of the last run
+run/lease.json                                                who is writing, or wrote last (`lease`)
 """
+
+import re
 
 from tss_ray.errors import ImageError
 
@@ -12,6 +17,9 @@ IMAGES = "images/"
 MANIFEST = "manifest/"
 RUN = "run/"
 SPEC_KEY = "run/spec.json"
+SUMMARY_KEY = "run/summary.json"
+OVERWRITTEN = "run/overwritten/"
+LEASE_KEY = "run/lease.json"
 
 IMAGE_EXTENSIONS = frozenset(
     (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".jxl", ".ppm")
@@ -20,6 +28,8 @@ MAX_COMPONENT_BYTES = 255
 """What file systems allow for one name; kept on S3 too, so that an output can be copied to a folder."""
 
 _EXTENSION = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
+_PART = re.compile(rf"{MANIFEST}part-[0-9a-f]{{16}}\.parquet")
+_KEY_LIST = re.compile(rf"{RUN}[0-9a-f]{{16}}/keys-\d+\.parquet")
 _LONGEST_EXTENSION = max(len(extension) for extension in _EXTENSION.values())
 
 
@@ -35,9 +45,24 @@ def output_key(image_key: str, image_format: str) -> str:
     return IMAGES + _stem(image_key) + _EXTENSION[image_format]
 
 
+def result_key(image_key: str, out_format: str) -> str:
+    """Return where the result lies that a row tells of, by the row's `out_format`."""
+    return output_key(image_key, out_format.lower())
+
+
 def part_key(digest: str) -> str:
     """Return the name of a committed part."""
     return f"{MANIFEST}part-{digest}.parquet"
+
+
+def is_part(key: str) -> bool:
+    """Say whether a key is the name of a committed part."""
+    return _PART.fullmatch(key) is not None
+
+
+def is_key_list(key: str) -> bool:
+    """Say whether a key is the name of a file of a run's key list."""
+    return _KEY_LIST.fullmatch(key) is not None
 
 
 def keys_key(spec_hash: str, index: int) -> str:

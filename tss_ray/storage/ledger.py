@@ -2,21 +2,22 @@
 
 import hashlib
 import io
-from collections import deque
+from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tss_ray.errors import EngineError, SpecError, StorageError
 from tss_ray.records import ManifestRow, rows_to_table
 from tss_ray.storage.fingerprints import NameSet
 from tss_ray.storage.layout import MANIFEST, SPEC_KEY, part_key
+from tss_ray.storage.parallel import ordered_map
 from tss_ray.storage.protocol import Store
 
-_READERS = 16
-"""Parts fetched at once: a ledger of 100,000 parts on S3 would take half an hour one after the other."""
+_PARQUET = "application/vnd.apache.parquet"
 
 
 def write_part(store: Store, rows: list[ManifestRow]) -> str | None:
@@ -34,16 +35,48 @@ def write_part(store: Store, rows: list[ManifestRow]) -> str | None:
         raise EngineError("rows of one part share an image_key or differ in spec_hash; this is a bug, please report it")
     # NUL parts the names: "a","bc" is not "ab","c".
     digest = hashlib.sha256("\0".join((rows[0].spec_hash, *keys)).encode()).hexdigest()[:16]
-    out = io.BytesIO()
-    pq.write_table(rows_to_table(finished), out, compression="zstd")
     name = part_key(digest)
-    store.write(name, out.getvalue(), "application/vnd.apache.parquet")
+    replace_part(store, name, rows_to_table(finished))
     return name
 
 
-def read_done(store: Store, spec_hash: str) -> NameSet:
-    """Return the image_keys that have a committed row. Raises SpecError where rows of another spec lie there."""
-    return NameSet(_done_keys(store, spec_hash))
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What is committed: the names at 16 bytes each, the rest as counts."""
+
+    names: NameSet
+    """image_keys that have a row, whatever its status."""
+    parts: int
+    done: int
+    quarantined: dict[str, int]
+    """Number of rows by error_kind."""
+    output_bytes: int
+
+    @property
+    def num_rows(self) -> int:
+        """Rows, doubled ones counted as often as they stand there: `names.repeated` tells which those are."""
+        return self.done + sum(self.quarantined.values())
+
+
+def read_ledger(store: Store, spec_hash: str) -> Ledger:
+    """Return what is committed. Raises SpecError where rows of another spec lie there."""
+    names, kinds, parts, output_bytes = NameSet(), Counter[str](), 0, 0
+    for name, table in read_parts(store, ["image_key", "spec_hash", "status", "error_kind", "output_bytes"]):
+        others = set(table["spec_hash"].unique().to_pylist()) - {spec_hash}
+        if others:
+            raise SpecError(
+                f"the output holds rows of another spec ({', '.join(sorted(others))} in {store.uri(name)}; this one is "
+                f"{spec_hash}); choose another output folder, run with the settings of {store.uri(SPEC_KEY)}, or start "
+                "anew with --overwrite"
+            )
+        names.update(table["image_key"].to_pylist())
+        quarantined = table.filter(pc.equal(table["status"], "quarantined"))
+        kinds.update(kind or "unknown" for kind in quarantined["error_kind"].to_pylist())
+        output_bytes += pc.sum(table["output_bytes"]).as_py() or 0
+        parts += 1
+    num_quarantined = sum(kinds.values())
+    names.freeze()
+    return Ledger(names, parts, names.num_added - num_quarantined, dict(sorted(kinds.items())), output_bytes)
 
 
 def read_rows(store: Store, columns: list[str] | None = None) -> Iterator[pa.Table]:
@@ -51,40 +84,33 @@ def read_rows(store: Store, columns: list[str] | None = None) -> Iterator[pa.Tab
 
     Raises StorageError for a part that is not Parquet.
     """
-    for _, table in _parts(store, columns):
+    for _, table in read_parts(store, columns):
         yield table
 
 
-def _done_keys(store: Store, spec_hash: str) -> Iterator[str]:
-    for name, table in _parts(store, ["image_key", "spec_hash"]):
-        others = set(table["spec_hash"].unique().to_pylist()) - {spec_hash}
-        if others:
-            raise SpecError(
-                f"the output holds rows of another spec ({', '.join(sorted(others))} in {store.uri(name)}; this one is "
-                f"{spec_hash}); choose another output folder, or run with the settings of {store.uri(SPEC_KEY)}"
-            )
-        yield from table["image_key"].to_pylist()
+def read_parts(
+    store: Store, columns: list[str] | None = None, folder: str = MANIFEST
+) -> Iterator[tuple[str, pa.Table]]:
+    """As `read_rows`, each with its key; a few parts are fetched ahead."""
+    names = (info.key for info in store.list(folder) if info.key.endswith(".parquet"))
+    return ordered_map(lambda name: (name, read_part(store, name, columns)), names)
 
 
-def _parts(store: Store, columns: list[str] | None) -> Iterator[tuple[str, pa.Table]]:
-    """Yield (key, table) part by part, a few fetched ahead."""
-    names = (info.key for info in store.list(MANIFEST) if info.key.endswith(".parquet"))
-    ahead: deque[tuple[str, Future[pa.Table]]] = deque()
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="ledger") as threads:
-        for name in names:
-            ahead.append((name, threads.submit(_read, store, name, columns)))
-            if len(ahead) > _READERS:
-                done, table = ahead.popleft()
-                yield done, table.result()
-        while ahead:
-            done, table = ahead.popleft()
-            yield done, table.result()
-
-
-def _read(store: Store, name: str, columns: list[str] | None) -> pa.Table:
+def read_part(store: Store, name: str, columns: list[str] | None = None) -> pa.Table:
+    """Return one part. Raises StorageError if it is none."""
     try:
         return pq.read_table(io.BytesIO(store.read(name)), columns=columns)
     except pa.ArrowException as error:
         raise StorageError(
             f"{store.uri(name)} is not a readable part: {error}; delete it, and the next run redoes its images"
         ) from error
+
+
+def replace_part(store: Store, name: str, table: pa.Table) -> None:
+    """Write a part again with fewer rows, in one atomic write under its name; without any left it is deleted."""
+    if not table.num_rows:
+        store.delete(name)
+        return
+    out = io.BytesIO()
+    pq.write_table(table, out, compression="zstd")
+    store.write(name, out.getvalue(), _PARQUET)

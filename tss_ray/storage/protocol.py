@@ -16,6 +16,15 @@ class ObjectInfo:
     """Changes when the object does; opaque."""
 
 
+@dataclass(frozen=True, slots=True)
+class Versioned:
+    """An object's bytes and what `Store.swap` knows them by."""
+
+    data: bytes
+    version: str
+    """Changes when the bytes do; opaque."""
+
+
 class Store(Protocol):
     """Objects under a folder or prefix; picklable, and free of connections until first used.
 
@@ -34,6 +43,16 @@ class Store(Protocol):
 
     def write(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
         """Create or replace an object; a reader sees the old bytes or the new ones, never a part."""
+
+    def read_version(self, key: str) -> Versioned | None:
+        """Return an object with its version; None where there is none."""
+
+    def swap(self, key: str, data: bytes, version: str | None) -> str | None:
+        """Write only if the object is still of this version (None: absent); return the new version.
+
+        None where it is not, and nothing was written; also where this very write had been stored, but the answer to it
+        was lost: read back and see.
+        """
 
     def exists(self, key: str) -> bool:
         """Say whether the object is there."""

@@ -1,20 +1,33 @@
 """A bucket, or a prefix of one, as a store. Importing this imports boto3, so only `stores` does, and late."""
 
+import base64
 import contextlib
+import hashlib
 import random
+import re
 import time
 import uuid
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from tss_ray.errors import ImageError, StorageError
+from tss_ray.errors import ImageError, ObjectNotFoundError, StorageError
 from tss_ray.spec import StoreSpec
 from tss_ray.storage.local import check_size
-from tss_ray.storage.protocol import ObjectInfo, is_hidden
+from tss_ray.storage.protocol import ObjectInfo, Versioned, is_hidden
 from tss_ray.storage.s3_client import BODY_FAULTS, client, explained
+from tss_ray.storage.s3_conditions import honours_conditions, put_if
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 MAX_KEY_BYTES = 1024
 """S3's limit on a whole key, in UTF-8."""
 _LONGEST_PAUSE_S = 5.0
+_MD5 = re.compile("[0-9a-f]{32}")
+_OPAQUE_ETAGS: set[tuple[StoreSpec, str]] = set()
+"""Buckets of which this process knows that their ETags are no MD5s, although they look like them."""
+_SETTLE_S = 3.0
+"""How long a claim waits for others, on a server that knows no conditions."""
 
 
 class S3Store:
@@ -35,25 +48,76 @@ class S3Store:
                         yield ObjectInfo(key, item["Size"], item.get("ETag"))
 
     def read(self, key: str, max_bytes: int | None = None) -> bytes:
+        return self._get(key, max_bytes).data
+
+    def _get(self, key: str, max_bytes: int | None) -> Versioned:
+        """Read an object whole: botocore counts its bytes, and an ETag that is their MD5 proves them.
+
+        What differs from such an ETag is read again; if it comes out the same twice, the ETag was something else.
+        """
+        differing, fault = None, ""
         for attempt in range(1, self.spec.max_attempts + 1):
-            try:
-                with self._explained(key, BODY_FAULTS):
-                    answer = client(self.spec).get_object(Bucket=self.bucket, Key=self._name(key))
-                    with contextlib.closing(answer["Body"]) as body:
-                        check_size(self.uri(key), answer["ContentLength"], max_bytes)
-                        return body.read()
-            except BODY_FAULTS as error:
-                if attempt == self.spec.max_attempts:
-                    raise StorageError(
-                        f"{self.uri(key)}: the body broke off {attempt} times ({type(error).__name__}); check the "
-                        "network, or raise store.max_attempts"
-                    ) from error
+            if attempt > 1:
                 time.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, 0.1 * 2**attempt)))
-        raise AssertionError("unreachable: max_attempts >= 1")
+            # Outside of the try: a request that failed was tried again already, as often as it may be.
+            with self._explained(key):
+                answer = client(self.spec).get_object(Bucket=self.bucket, Key=self._name(key))
+            try:
+                with self._explained(key, BODY_FAULTS), contextlib.closing(answer["Body"]) as body:
+                    check_size(self.uri(key), answer["ContentLength"], max_bytes)
+                    found = Versioned(body.read(), answer["ETag"])
+            except BODY_FAULTS as error:
+                fault = type(error).__name__
+                continue
+            digest = self._differing_md5(answer, found.data)
+            if digest is not None and digest == differing:
+                _OPAQUE_ETAGS.add((self.spec, self.bucket))
+            if digest == differing or digest is None or self.spec.max_attempts == 1:
+                return found
+            differing, fault = digest, "other bytes than their ETag says"
+        raise StorageError(
+            f"{self.uri(key)}: the body broke off {self.spec.max_attempts} times ({fault}); check the network, or "
+            "raise store.max_attempts"
+        )
+
+    def _differing_md5(self, answer: "GetObjectOutputTypeDef", data: bytes) -> str | None:
+        """Return the MD5 of the bytes if the ETag seems to be an MD5, and of other bytes.
+
+        Of multipart uploads and encrypted objects it is none (S3 API, "Object"), and servers may put there what they
+        like: once two readings agreed with each other and not with it, no more is asked of it.
+        """
+        etag = answer["ETag"].strip('"')
+        encrypted = "kms" in answer.get("ServerSideEncryption", "") or "SSECustomerAlgorithm" in answer
+        if encrypted or not _MD5.fullmatch(etag) or (self.spec, self.bucket) in _OPAQUE_ETAGS:
+            return None
+        digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        return None if digest == etag else digest
 
     def write(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
         with self._explained(key):
-            client(self.spec).put_object(Bucket=self.bucket, Key=self._name(key), Body=data, ContentType=content_type)
+            md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+            client(self.spec).put_object(
+                Bucket=self.bucket, Key=self._name(key), Body=data, ContentType=content_type, ContentMD5=md5
+            )
+
+    def read_version(self, key: str) -> Versioned | None:
+        try:
+            return self._get(key, None)
+        except ObjectNotFoundError:
+            return None
+
+    def swap(self, key: str, data: bytes, version: str | None) -> str | None:
+        with self._explained(key):
+            if honours_conditions(self.spec, self.bucket, self.prefix):
+                return put_if(client(self.spec), self.bucket, self._name(key), data, version)
+        now = self.read_version(key)
+        if (now.version if now else None) != version:
+            return None
+        self.write(key, data)
+        # Whoever read the same version has written by now: the last one stays, and all of them see who that was.
+        time.sleep(_SETTLE_S)
+        now = self.read_version(key)
+        return now.version if now and now.data == data else None
 
     def exists(self, key: str) -> bool:
         with self._explained(key):

@@ -40,6 +40,7 @@ _BUSY = {"429", "500", "503", "InternalError", "RequestLimitExceeded", "ServiceU
 
 BODY_FAULTS = (
     boto.ConnectionClosedError,
+    boto.FlexibleChecksumError,
     boto.IncompleteReadError,
     boto.ReadTimeoutError,
     boto.ResponseStreamingError,

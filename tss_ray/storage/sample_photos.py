@@ -15,7 +15,7 @@ from PIL import Image
 
 from tss_ray.errors import ObjectNotFoundError, StorageError
 from tss_ray.storage.local import check_size
-from tss_ray.storage.protocol import ObjectInfo
+from tss_ray.storage.protocol import ObjectInfo, Versioned
 
 SCALE = 4
 _FILES = (
@@ -78,6 +78,13 @@ class SampleStore:
 
     def write(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
         raise StorageError(f"{self.uri(key)} is read-only; choose a folder or s3://bucket/prefix as the output")
+
+    def read_version(self, key: str) -> Versioned | None:
+        return Versioned(self.read(key), key) if self.exists(key) else None
+
+    def swap(self, key: str, data: bytes, version: str | None) -> str | None:
+        self.write(key, data)
+        return None
 
     def exists(self, key: str) -> bool:
         return key.endswith(".png") and key.removesuffix(".png") in names()

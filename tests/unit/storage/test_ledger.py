@@ -5,7 +5,7 @@ import pytest
 from tss_ray.errors import EngineError, SpecError, StorageError
 from tss_ray.records import ManifestRow, table_to_rows
 from tss_ray.spec import StoreSpec
-from tss_ray.storage.ledger import read_done, read_rows, write_part
+from tss_ray.storage.ledger import read_ledger, read_rows, write_part
 from tss_ray.storage.stores import open_store
 
 
@@ -54,11 +54,11 @@ def test_pending_rows_are_never_committed_and_a_retry_that_ends_them_replaces_th
 
 
 def test_done_is_what_has_a_row_whatever_its_status(store):
-    assert len(read_done(store, "abc")) == 0
+    assert len(read_ledger(store, "abc").names) == 0
     write_part(store, [row("a.png"), row("b.png").quarantined("decode", "no image")])
     for n in range(40):
         write_part(store, [row(f"{n}.png")])
-    done = read_done(store, "abc")
+    done = read_ledger(store, "abc").names
     assert len(done) == 42
     assert "a.png" in done
     assert "b.png" in done
@@ -69,7 +69,7 @@ def test_done_is_what_has_a_row_whatever_its_status(store):
 def test_rows_of_another_spec_are_not_mixed(store):
     write_part(store, [row("a.png", spec_hash="old")])
     with pytest.raises(SpecError, match=r"another spec \(old .*choose another output folder"):
-        read_done(store, "new")
+        read_ledger(store, "new")
 
 
 def test_what_no_honest_graph_makes_is_reported_as_a_bug(store):
@@ -81,7 +81,7 @@ def test_what_no_honest_graph_makes_is_reported_as_a_bug(store):
 def test_a_damaged_part_says_that_it_may_be_deleted(store):
     store.write("manifest/part-0000000000000000.parquet", b"PAR1 torn")
     with pytest.raises(StorageError, match="delete it, and the next run"):
-        read_done(store, "abc")
+        read_ledger(store, "abc")
 
 
 def test_images_beside_the_ledger_are_not_read(store):

@@ -1,0 +1,1 @@
+"""Proving an output afterwards: rows against objects against inputs."""
