@@ -69,6 +69,10 @@ class ManifestRow:
     seed: int | None = None
     model_id: str | None = None
     model_sha256: str | None = None
+    tile_px: int | None = None
+    """Side of its tiles, chosen from the image's size."""
+    padding_ratio: float | None = None
+    """Pixels run / pixels wanted, at least 1; see `imaging.tiles.TileGrid.padding_ratio`."""
 
     fetch_s: float | None = None
     decode_s: float | None = None

@@ -22,8 +22,11 @@ class _Frozen(BaseModel):
 class TileSpec(_Frozen):
     """How an image is cut: px of the low-resolution input."""
 
-    tile_px: int = Field(64, ge=16, le=512, multiple_of=8, description="side of a tile")
+    tile_px: int = Field(64, ge=16, le=512, multiple_of=8, description="side of the largest tile")
     overlap_px: int = Field(16, ge=0, description="what neighbouring tiles share, blended by a window")
+    sides_px: tuple[Annotated[int, Field(ge=16, multiple_of=8)], ...] | None = Field(
+        None, description="smaller tiles that an image may be cut into, by its size; None: every multiple of 8 from 16"
+    )
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> Self:
@@ -31,7 +34,16 @@ class TileSpec(_Frozen):
             raise ValueError(
                 f"overlap_px={self.overlap_px}: need 2·overlap_px <= tile_px={self.tile_px}; lower tiles.overlap_px"
             )
+        larger = [side for side in self.sides_px or () if side > self.tile_px]
+        if larger:
+            raise ValueError(f"sides_px {larger}: need at most tile_px={self.tile_px}; remove them from tiles.sides_px")
         return self
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Every side that a tile may have."""
+        smaller = range(16, self.tile_px, 8) if self.sides_px is None else self.sides_px
+        return tuple(sorted({*smaller, self.tile_px}))
 
 
 ARange = tuple[Annotated[float, Field(gt=0, lt=1)], Annotated[float, Field(gt=0, lt=1)]]
@@ -153,16 +165,21 @@ class StoreSpec(_Frozen):
 
 
 class ComputeSpec(_Frozen):
-    """What the job runs on. dtype changes pixels; max_batch, threads and the device may change last bits."""
+    """What the job runs on. dtype and compile change pixels; max_batch, threads and the device may change last bits."""
 
     actors: int | None = Field(
         None, ge=1, description="super-resolution actors; None: one per GPU, or one on a CPU machine"
     )
     gpus_per_actor: float | None = Field(None, ge=0, description="None: 1 where the cluster has GPUs, else 0")
     threads_per_actor: int | None = Field(None, ge=1, description="CPU actors: torch threads; None: cores / actors")
-    max_batch: int | None = Field(None, ge=1, le=1024, description="tiles per forward; None: by device")
+    max_batch: int | None = Field(
+        None, ge=1, le=1024, description="tiles per forward at most; None: by device, less where its memory is short"
+    )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the device is fast at it"
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="the network through torch.compile, minutes at the start; auto: off, see jobs/benchmarks"
     )
     block_images: int = Field(32, ge=1, le=1024, description="images per Ray block: the unit of retry")
     part_rows: int = Field(256, ge=1, le=100_000, description="rows per Parquet part: the unit of commit")
@@ -198,6 +215,8 @@ class JobSpec(_Frozen):
             "dtype": self.compute.dtype,
             "model_sha256": model_sha256,
         }
+        if self.compute.compile == "on":  # as another dtype: it rounds elsewhere
+            decides["compile"] = "on"
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 

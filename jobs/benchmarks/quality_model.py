@@ -16,7 +16,7 @@ from tss_ray.models.registry import load_model
 from tss_ray.spec import PlanSpec, TileSpec
 
 _MAX_BATCH = 4
-"""A crop of 96 px is four tiles of the default size."""
+"""A crop of 96 px is four tiles."""
 
 
 class Upscaler:
@@ -29,7 +29,9 @@ class Upscaler:
         self._plan = plan or PlanSpec()
         self._model = load_model(model, self.device, self.dtype)
         tiles = TileSpec()
-        self._engine = Engine(self._model, self.device, _MAX_BATCH, tiles.tile_px, tiles.overlap_px)
+        self._engine = Engine(
+            self._model, self.device, _MAX_BATCH, tiles.tile_px, tiles.overlap_px, sides_px=tiles.sides
+        )
 
     @property
     def scale(self) -> int:

@@ -92,16 +92,16 @@ def _steps(model: SuperResolutionModel, device: torch.device, max_batch: int, nu
 
 def _step(model: SuperResolutionModel, device: torch.device, max_batch: int, num_levels: int) -> Pass:
     tile_px = TileSpec().tile_px
-    runner = Runner(model, device, max_batch, tile_px)
+    runner = Runner(model, device)
     shape = model.latent_shape(tile_px)
     levels = _levels((max_batch, *shape), num_levels)
-    for slot in range(max_batch):
-        runner.load(slot, torch.zeros(shape), torch.zeros(3, tile_px, tile_px), levels[slot])
+    tiles = [
+        runner.load(torch.zeros(shape), torch.zeros(3, tile_px, tile_px), levels[number]) for number in range(max_batch)
+    ]
     timesteps = _timesteps(model, max_batch, num_levels)
-    # the first step of plans of two: the latents stay finite however often it is repeated
     plans = torch.stack([timesteps, timesteps // 2]).flatten(1).numpy()
     coefficients = ddim_coefficients(model.alphas_cumprod, plans, 0.0, model.card.prediction_type)[0].float()
-    return lambda: runner.forward(timesteps, coefficients.reshape(max_batch, num_levels, -1), None)
+    return lambda: runner.forward(tiles, max_batch, timesteps, coefficients.reshape(max_batch, num_levels, -1), None)
 
 
 def _timesteps(model: SuperResolutionModel, max_batch: int, num_levels: int) -> torch.Tensor:

@@ -74,7 +74,7 @@ class Bench:
         if levels not in self._engines:
             tiles = TileSpec()
             self._engines[levels] = Engine(
-                self.model, self.device, self.max_batch, tiles.tile_px, tiles.overlap_px, levels
+                self.model, self.device, self.max_batch, tiles.tile_px, tiles.overlap_px, levels, tiles.sides
             )
         return self._engines[levels]
 

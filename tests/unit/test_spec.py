@@ -49,6 +49,8 @@ OTHER = {
     "limits.max_input_px": 1_000_000,
     "limits.max_input_bytes": 1_000_000,
     "compute.dtype": "float32",
+    "compute.compile": "on",
+    "tiles.sides_px": (64,),
 }
 """Another value for every setting that decides a pixel or a row's fate."""
 
@@ -192,6 +194,14 @@ def test_a_value_out_of_bounds_is_refused_by_name_with_the_remedy(setting: str, 
 
 def test_bounds_belong_to_what_is_allowed() -> None:
     assert build(tiles__tile_px=64, tiles__overlap_px=32).tiles.overlap_px == 32
+
+
+def test_tiles_come_in_every_multiple_of_8_up_to_the_largest_unless_a_list_is_given() -> None:
+    assert build().tiles.sides == (16, 24, 32, 40, 48, 56, 64)
+    assert build(tiles__sides_px=(32,)).tiles.sides == (32, 64)
+    assert build(tiles__sides_px=()).tiles.sides == (64,)
+    with pytest.raises(SpecError, match=r"sides_px \[72\]: need at most tile_px=64; remove them from tiles\.sides_px"):
+        build(tiles__sides_px=(32, 72))
     assert build(seed=2**63 - 1, plan__eta=1, plan__n=1, budget__num_steps=0).plan.eta == 1
 
 

@@ -1,7 +1,10 @@
 """The engine: images in, denoised tiles out, one step at a time; continuous batching over whatever is there."""
 
+import logging
 import time
+from collections import deque
 from concurrent.futures import Future
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,17 +12,50 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tss_ray.diffusion.noise import position_noise
-from tss_ray.diffusion.sampler import NUM_COEFFICIENTS, ddim_coefficients
+from tss_ray.diffusion.sampler import ddim_coefficients
 from tss_ray.diffusion.spatial import resample_levels
-from tss_ray.engine.batcher import Batcher
+from tss_ray.engine.flight import Flight, Stopwatch
+from tss_ray.engine.memory import is_out_of_memory, release_cached
+from tss_ray.engine.pool import Pool
 from tss_ray.engine.runner import Runner
 from tss_ray.engine.state import DenoisedImage, ImageRequest, ImageState, TileState
 from tss_ray.errors import EngineError
 from tss_ray.imaging.planes import to_planes
-from tss_ray.imaging.tiles import pad_to_tile, tile_grid
+from tss_ray.imaging.tiles import best_tile, pad_to_tile
 from tss_ray.models.base import SuperResolutionModel
 
+log = logging.getLogger(__name__)
+
 _ASK = "give the engine the num_levels that images were planned with"
+_PATIENCE = 8
+"""How often fuller pools may go before one that has work."""
+
+
+@dataclass(frozen=True)
+class EngineStats:
+    """What an engine has done so far. Occupancy is slots_useful / slots_run, padding px_run / px_wanted."""
+
+    forwards: int = 0
+    slots_run: int = 0
+    slots_useful: int = 0
+    px_run: float = 0
+    """Pixels of low resolution of all tiles that were submitted; see `TileGrid.padding_ratio`."""
+    px_wanted: float = 0
+    warm_up_s: float = 0
+    """Trying batch sizes, once for each tile size; not in any image's device_seconds."""
+    device_s: float = 0
+    out_of_memory: int = 0
+    """How often the batch was halved."""
+
+    @property
+    def occupancy(self) -> float:
+        """Useful slots / slots run, in [0,1]; 1 before the first forward."""
+        return self.slots_useful / self.slots_run if self.slots_run else 1.0
+
+    @property
+    def padding_ratio(self) -> float:
+        """Pixels run / pixels wanted, at least 1."""
+        return self.px_run / self.px_wanted if self.px_wanted else 1.0
 
 
 class Engine:
@@ -33,35 +69,49 @@ class Engine:
         tile_px: int,
         overlap_px: int,
         num_levels: int = 1,
+        sides_px: tuple[int, ...] = (),
     ) -> None:
         """Make an engine for images of at most `num_levels` levels; 1 runs the network's ordinary forward.
 
-        Raises SpecError if the model cannot take tiles of `tile_px`.
+        sides_px: smaller tiles that an image may be cut into instead (see `best_tile`); those that the model cannot
+        take are left out. Raises SpecError if it cannot take tiles of `tile_px`.
         """
         model.card.check_tile(tile_px)
         self._num_levels = num_levels
-        self._model = model
-        self._tile_px, self._overlap_px, self._max_batch = tile_px, overlap_px, max_batch
-        self._latent_shape = model.latent_shape(tile_px)
-        self._batcher: Batcher[TileState] = Batcher(max_batch)
-        self._runner = Runner(model, device, max_batch, tile_px)
+        self._model, self._device = model, device
+        self._sides = (tile_px, *(side for side in sides_px if side < tile_px and model.card.takes_tile(side)))
+        self._overlap_px, self._max_batch = overlap_px, max_batch
+        self._pools = {side: Pool(side, max_batch) for side in self._sides}
+        self._runner = Runner(model, device)
+        self._flights: deque[Flight] = deque()
+        self._stats = EngineStats()
 
     @property
     def idle(self) -> bool:
         """Whether there is nothing to step."""
-        return self._batcher.idle
+        return not self._flights and all(pool.batcher.idle for pool in self._pools.values())
+
+    @property
+    def stats(self) -> EngineStats:
+        """What was done so far."""
+        return self._stats
 
     @property
     def occupancy(self) -> float:
         """Useful slots / slots run so far, in [0,1]."""
-        return self._batcher.occupancy
+        return self._stats.occupancy
+
+    @property
+    def max_batch(self) -> int:
+        """Tiles per forward at most, at present."""
+        return self._max_batch
 
     def submit(self, request: ImageRequest, future: "Future[DenoisedImage]") -> None:
         """Queue an image's tiles; `future` gets the result. An empty plan is answered at once."""
         height, width = request.lr.shape[:2]
-        grid = tile_grid(height, width, self._tile_px, self._overlap_px)
-        padded = pad_to_tile(request.lr, self._tile_px)
-        levels = pad_to_tile(self._levels_of(request), self._tile_px)
+        grid = best_tile(height, width, self._sides, self._overlap_px)
+        padded = pad_to_tile(request.lr, grid.tile_px)
+        levels = pad_to_tile(self._levels_of(request), grid.tile_px)
         plans = self._plans_of(request)
         coefficients = ddim_coefficients(
             self._model.alphas_cumprod, plans, request.eta, self._model.card.prediction_type
@@ -69,8 +119,12 @@ class Engine:
         num_tiles = grid.num_tiles if request.num_steps else 0
         timesteps = torch.from_numpy(plans)
         image = ImageState(request, grid, padded, levels, timesteps, coefficients, future, [None] * num_tiles)
-        self._batcher.add(TileState(image, i, *box) for i, box in enumerate(grid.boxes()) if num_tiles)
-        if not num_tiles and image.start():
+        if num_tiles:
+            px_run = num_tiles * grid.tile_px**2
+            self._count(px_run=px_run, px_wanted=px_run / grid.padding_ratio(height, width))
+            boxes = enumerate(grid.boxes())
+            self._pools[grid.tile_px].batcher.add(TileState(image, i, top, left) for i, (top, left) in boxes)
+        elif image.start():
             _hand_over(image)
 
     def _plans_of(self, request: ImageRequest) -> NDArray[np.int64]:
@@ -94,69 +148,128 @@ class Engine:
         return request.levels
 
     def step(self) -> None:
-        """Admit, run one forward, hand on what is finished."""
-        started = time.perf_counter()
-        self._admit()
-        running = self._batcher.running()
-        if not running:
-            return
-        timesteps = torch.zeros(self._max_batch, self._num_levels, dtype=torch.long)
-        coefficients = torch.zeros(self._max_batch, self._num_levels, NUM_COEFFICIENTS)
-        for slot, tile in running:
-            timesteps[slot], coefficients[slot] = tile.image.timesteps[tile.step], tile.image.coefficients[tile.step]
-        self._runner.forward(timesteps, coefficients, self._step_noise(running))
-        self._batcher.ran()
-        finished = []
-        share_s = (time.perf_counter() - started) / len(running)
-        for slot, tile in running:
-            tile.image.device_seconds += share_s
-            tile.step += 1
-            if tile.done:
-                self._batcher.release(slot)
-                finished.append((slot, tile))
-        if finished:
-            self._collect(finished)
+        """Let every running tile of one size advance by one step, and hand on what is finished.
 
-    def _admit(self) -> None:
-        """Fill the slots; the tiles of cancelled images pass through without a forward."""
-        while placed := self._batcher.admit():
-            for slot, tile in placed:
-                if tile.image.start():
-                    self._load(slot, tile)
-                else:
-                    self._batcher.release(slot)
+        On a device that works on its own, what a step finished is handed on while the next one runs.
+        """
+        busy = [pool for pool in self._pools.values() if not pool.batcher.idle]
+        if busy:
+            self._advance(self._choose(busy))
+        lag = 0 if self._device.type == "cpu" or not busy else 1
+        while len(self._flights) > lag:
+            self._land(self._flights.popleft())
 
-    def _load(self, slot: int, tile: TileState) -> None:
-        px = self._tile_px
+    def _choose(self, busy: list[Pool]) -> Pool:
+        """Return the fullest pool, unless one was passed over too often."""
+        chosen = max(busy, key=lambda pool: (pool.passed_over >= _PATIENCE, min(1.0, pool.batcher.fill)))
+        for pool in busy:
+            pool.passed_over = 0 if pool is chosen else pool.passed_over + 1
+        return chosen
+
+    def _advance(self, pool: Pool) -> None:
+        """Run every tile of a pool once, in as few batches as its sizes allow.
+
+        Out of memory halves what a batch may be, for good. The tiles keep what they were: those that the failed batch
+        held run again, those before it have run.
+        """
+        left: list[TileState] | None = None
+        while left is None or left:
+            try:
+                self._warm_up(pool)
+                left = self._admit(pool) if left is None else left
+                if left:
+                    size = pool.next_batch(len(left))
+                    self._flights.append(self._run(left[:size], size))
+                    left = left[size:]
+                continue
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                reason = str(error)
+            self._halve(reason)  # outside: the error's traceback holds the failed batch's tensors
+
+    def _halve(self, reason: str) -> None:
+        if self._max_batch == 1:
+            raise EngineError(f"one tile alone does not fit into memory ({reason}); lower tiles.tile_px")
+        self._max_batch //= 2
+        for pool in self._pools.values():
+            pool.shrink(self._max_batch)
+        release_cached(self._device)
+        self._count(out_of_memory=1)
+        log.warning("out of memory: %d tiles a batch from now on (%s)", self._max_batch, reason)
+
+    def _warm_up(self, pool: Pool) -> None:
+        began = time.perf_counter()
+        if pool.warm_up(self._runner, self._num_levels):
+            self._count(warm_up_s=time.perf_counter() - began)
+
+    def _admit(self, pool: Pool) -> list[TileState]:
+        """Fill the pool's free places; the tiles of cancelled images pass through without a forward."""
+        while placed := pool.batcher.admit():
+            for tile in placed:
+                if not tile.image.start():
+                    pool.batcher.release(tile)
+        running = pool.batcher.running()
+        for tile in running:
+            if tile.tensors is None:
+                self._load(tile)
+        return running
+
+    def _load(self, tile: TileState) -> None:
+        px = tile.image.grid.tile_px
         inside = slice(tile.top, tile.top + px), slice(tile.left, tile.left + px)
         lr = to_planes(tile.image.padded[inside]) * 2 - 1
         levels = torch.tensor(tile.image.levels[inside], dtype=torch.long)
-        self._runner.load(
-            slot, self._noise(tile, draw=0), lr, resample_levels(levels[None], *self._latent_shape[1:])[0]
-        )
+        size = self._model.latent_shape(px)[1:]
+        tile.tensors = self._runner.load(self._noise(tile, draw=0), lr, resample_levels(levels[None], *size)[0])
+
+    def _run(self, tiles: list[TileState], size: int) -> Flight:
+        """Run one batch; the tiles that it finishes leave their pool."""
+        watch = Stopwatch(self._device)
+        tensors = [tile.tensors for tile in tiles if tile.tensors is not None]
+        timesteps = torch.stack([tile.image.timesteps[tile.step] for tile in tiles])
+        coefficients = torch.stack([tile.image.coefficients[tile.step] for tile in tiles])
+        latents = self._runner.forward(tensors, size, timesteps, coefficients, self._step_noise(tiles))
+        last = [number for number, tile in enumerate(tiles) if tile.step + 1 == tile.image.request.num_steps]
+        pixels = self._runner.finish([latents[number] for number in last])
+        watch.stop()
+        for tile, held, x in zip(tiles, tensors, latents, strict=True):  # from here on nothing can fail
+            tile.step, held.x = tile.step + 1, x
+        finished = {tiles[number]: each for number, each in zip(last, pixels, strict=True)}
+        for tile in finished:
+            tile.tensors = None
+            self._pools[tile.image.grid.tile_px].batcher.release(tile)
+        self._count(forwards=1, slots_run=size, slots_useful=len(tiles))
+        return Flight(tiles, finished, watch)
 
     def _noise(self, tile: TileState, draw: int) -> Tensor:
-        channels, height, width = self._latent_shape
-        per_px = height // self._tile_px
-        request = tile.image.request
-        top, left = tile.top * per_px, tile.left * per_px
+        tile_px, request = tile.image.grid.tile_px, tile.image.request
+        channels, height, width = self._model.latent_shape(tile_px)
+        top, left = tile.top * height // tile_px, tile.left * width // tile_px
         return position_noise(request.image_key, request.seed, draw, top, left, channels, height, width)
 
-    def _step_noise(self, running: list[tuple[int, TileState]]) -> Tensor | None:
+    def _step_noise(self, tiles: list[TileState]) -> Tensor | None:
         """Return the noise that this step re-injects, or None if no tile asks for any."""
-        noisy = [(slot, tile) for slot, tile in running if np.any(np.greater(tile.image.request.eta, 0))]
-        if not noisy:
+        noisy = [bool(np.any(np.greater(tile.image.request.eta, 0))) for tile in tiles]
+        if not any(noisy):
             return None
-        noise = torch.zeros(self._max_batch, *self._latent_shape)
-        for slot, tile in noisy:
-            noise[slot] = self._noise(tile, draw=tile.step + 1)
-        return noise
+        nothing = torch.zeros(self._model.latent_shape(tiles[0].image.grid.tile_px))
+        return torch.stack(
+            [self._noise(tile, tile.step + 1) if asks else nothing for tile, asks in zip(tiles, noisy, strict=True)]
+        )
 
-    def _collect(self, finished: list[tuple[int, TileState]]) -> None:
-        pixels = self._runner.finish([slot for slot, _ in finished])
-        for decoded, (_, tile) in zip(pixels, finished, strict=True):
-            tile.image.tiles[tile.index] = decoded
+    def _land(self, flight: Flight) -> None:
+        """Share out the seconds of a batch that has run, and hand on the images that it completed."""
+        seconds = flight.watch.seconds()
+        self._count(device_s=seconds)
+        for tile in flight.tiles:
+            tile.image.device_seconds += seconds / len(flight.tiles)
+        for tile, pixels in flight.finished.items():
+            tile.image.take(tile.index, pixels)
             _hand_over(tile.image)
+
+    def _count(self, **more: float) -> None:
+        self._stats = replace(self._stats, **{name: getattr(self._stats, name) + value for name, value in more.items()})
 
 
 def _hand_over(image: ImageState) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tss_ray.engine.runner import TileTensors
 from tss_ray.imaging.tiles import TileGrid
 
 
@@ -51,6 +52,11 @@ class DenoisedImage:
         """Denoiser evaluations, in full-tile forwards."""
         return len(self.tiles) * self.request.num_steps
 
+    @property
+    def padding_ratio(self) -> float:
+        """Pixels run / pixels wanted, at least 1; see `TileGrid.padding_ratio`."""
+        return self.grid.padding_ratio(*self.request.lr.shape[:2])
+
 
 @dataclass(slots=True, eq=False)
 class ImageState:
@@ -72,6 +78,17 @@ class ImageState:
     begun: float | None = None
     cancelled: bool = False
     device_seconds: float = 0.0
+    num_out: int = field(init=False)
+    """Tiles that are not back yet."""
+
+    def __post_init__(self) -> None:
+        """All are out."""
+        self.num_out = len(self.tiles)
+
+    def take(self, index: int, tile: Tensor) -> None:
+        """Take a tile that is back."""
+        self.tiles[index] = tile
+        self.num_out -= 1
 
     def start(self) -> bool:
         """Mark the image as begun; False if its caller cancelled it before. What has begun runs to its end."""
@@ -82,14 +99,13 @@ class ImageState:
 
     def finished(self) -> DenoisedImage | None:
         """Return the result once every tile of an image that has begun is back."""
-        tiles = [tile for tile in self.tiles if tile is not None]
         begun = self.begun
-        if begun is None or len(tiles) < len(self.tiles):
+        if begun is None or self.num_out:  # counted: looking through the tiles would be quadratic in their number
             return None
         return DenoisedImage(
             self.request,
             self.grid,
-            tiles,
+            [tile for tile in self.tiles if tile is not None],
             queue_s=begun - self.arrived,
             denoise_s=time.perf_counter() - begun,
             device_seconds=self.device_seconds,
@@ -98,15 +114,12 @@ class ImageState:
 
 @dataclass(slots=True, eq=False)
 class TileState:
-    """One tile and how far along its plan it is; its latents live in the runner's slot."""
+    """One tile and how far along its plan it is."""
 
     image: ImageState
     index: int
     top: int
     left: int
     step: int = 0
-
-    @property
-    def done(self) -> bool:
-        """Whether the plan has been run to its end."""
-        return self.step == self.image.request.num_steps
+    tensors: TileTensors | None = None
+    """On the device, from when it was admitted."""

@@ -2,12 +2,15 @@
 
 import queue
 import threading
+import time
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from tss_ray.engine.engine import Engine
+import torch
+
+from tss_ray.engine.engine import Engine, EngineStats
 from tss_ray.engine.state import DenoisedImage, ImageRequest
 from tss_ray.errors import EngineError
 
@@ -19,15 +22,21 @@ class EngineThread:
     under backpressure.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        """Start the thread."""
-        self._engine = engine
+    def __init__(self, engine: Engine, num_threads: int | None = None) -> None:
+        """Start the thread, with so many torch threads at its command; None: as many as torch takes by default.
+
+        torch keeps the number for each thread, so callers may set their own to 1 and leave the cores to the engine.
+        """
+        self._engine, self._num_threads = engine, num_threads
+        self._idle_s = 0.0
+        self._ready = threading.Event()
         self._inbox: queue.SimpleQueue[tuple[ImageRequest, Future[DenoisedImage]] | None] = queue.SimpleQueue()
         self._open: set[Future[DenoisedImage]] = set()
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
+        self._ready.wait()
 
     def submit(self, request: ImageRequest) -> "Future[DenoisedImage]":
         """Queue an image. Raises EngineError if the engine has died or was closed."""
@@ -46,6 +55,16 @@ class EngineThread:
     def occupancy(self) -> float:
         """Useful slots / slots run so far, in [0,1]."""
         return self._engine.occupancy
+
+    @property
+    def stats(self) -> EngineStats:
+        """What the engine has done so far."""
+        return self._engine.stats
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds without any image, since the first one came: how long the device waited for its callers."""
+        return self._idle_s
 
     def close(self) -> None:
         """Finish what was submitted and end the thread."""
@@ -66,6 +85,10 @@ class EngineThread:
 
     def _run(self) -> None:
         try:
+            if self._num_threads is not None:
+                torch.set_num_threads(self._num_threads)
+            torch.get_num_threads()  # fixed for this thread from here on, whatever others set
+            self._ready.set()
             closing = False
             while not (closing and self._engine.idle):
                 closing |= self._take(wait=self._engine.idle and not closing)
@@ -74,12 +97,17 @@ class EngineThread:
             self._fail(EngineError("the engine was closed; make a new one"))
         except BaseException as error:  # noqa: BLE001 - a dead engine must not leave callers waiting for ever
             self._fail(error)
+        finally:
+            self._ready.set()
 
     def _take(self, wait: bool) -> bool:
         """Move the inbox into the engine; return whether closing was asked for."""
+        began = time.perf_counter()
         try:
             while True:
                 item = self._inbox.get(block=wait)
+                if wait and self._engine.stats.forwards:
+                    self._idle_s += time.perf_counter() - began
                 if item is None:
                     return True
                 self._engine.submit(*item)

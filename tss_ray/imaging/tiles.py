@@ -4,7 +4,7 @@ All lengths are px of the low-resolution image. An image smaller than a tile is 
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,17 @@ class TileGrid:
             for left in self.lefts:
                 yield top, left
 
+    def padding_ratio(self, height: int, width: int) -> float:
+        """Return pixels run / pixels wanted for an image of this size, at least 1.
+
+        Wanted are the image and what neighbours must share; run beyond that is padding, and overlap that tiles have
+        only because they are as large as they are.
+        """
+        run = self.num_tiles * self.tile_px**2
+        return run / (
+            (height + (len(self.tops) - 1) * self.overlap_px) * (width + (len(self.lefts) - 1) * self.overlap_px)
+        )
+
 
 def tile_grid(height: int, width: int, tile_px: int, overlap_px: int) -> TileGrid:
     """Cover a height×width image with as few tiles as the overlap allows, spread evenly.
@@ -51,6 +62,23 @@ def tile_grid(height: int, width: int, tile_px: int, overlap_px: int) -> TileGri
     tops = _positions(height, tile_px, overlap_px)
     lefts = _positions(width, tile_px, overlap_px)
     return TileGrid(height, width, tile_px, overlap_px, tops, lefts)
+
+
+def best_tile(height: int, width: int, sides_px: Sequence[int], overlap_px: int) -> TileGrid:
+    """Return the grid, over all `sides_px`, that covers a height×width image with the fewest pixels run.
+
+    It follows from the image's size alone, so that a retry cuts the same tiles. Of equals the larger side is taken. A
+    side that is less than twice the overlap is only taken by an image that is one such tile.
+
+    Raises SpecError for sizes that cannot be tiled.
+    """
+    largest = max(sides_px)
+    grids = [tile_grid(height, width, largest, overlap_px)] + [
+        tile_grid(height, width, side, min(overlap_px, side // 2))
+        for side in sorted(sides_px, reverse=True)
+        if side != largest and side >= min(2 * overlap_px, max(height, width))
+    ]
+    return min(grids, key=lambda grid: grid.num_tiles * grid.tile_px**2)
 
 
 def padded_size(height: int, width: int, tile_px: int) -> tuple[int, int]:

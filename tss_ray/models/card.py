@@ -52,9 +52,13 @@ class ModelCard(BaseModel):
 
     def check_tile(self, tile_px: int) -> None:
         """Raise SpecError if the network cannot take tiles of `tile_px`."""
-        multiple = self.unet.size_multiple
-        if tile_px % multiple:
+        if not self.takes_tile(tile_px):
+            multiple = self.unet.size_multiple
             raise SpecError(f"tile_px={tile_px}: {self.model_id} needs a multiple of {multiple}; correct tiles.tile_px")
+
+    def takes_tile(self, tile_px: int) -> bool:
+        """Tell whether the network can take tiles of `tile_px`."""
+        return tile_px % self.unet.size_multiple == 0
 
 
 def read_card(folder: Path) -> ModelCard:

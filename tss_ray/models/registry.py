@@ -36,8 +36,8 @@ def check_model(name: str) -> ModelCard:
     return card
 
 
-def load_model(name: str, device: torch.device, dtype: torch.dtype) -> SuperResolutionModel:
-    """Load a model onto a device, its weights checked against the card's sha256.
+def load_model(name: str, device: torch.device, dtype: torch.dtype, compiled: bool = False) -> SuperResolutionModel:
+    """Load a model onto a device, its weights checked against the card's sha256; see `ResidualUNet` for `compiled`.
 
     Raises ModelError if the weights are missing, damaged, or do not fit the network that the card describes.
     """
@@ -47,7 +47,7 @@ def load_model(name: str, device: torch.device, dtype: torch.dtype) -> SuperReso
     card = read_card(folder)
     data = _verified_bytes(folder, card)
     try:
-        return ResidualUNet(card, load(data), device, dtype)
+        return ResidualUNet(card, load(data), device, dtype, compiled)
     except (RuntimeError, ValueError, SafetensorError) as error:  # ValueError: a shape that diffusers cannot build
         raise ModelError(f"the weights in {folder} do not fit its card: {error}; fetch the model again") from error
 

@@ -106,8 +106,20 @@ def residual_pixels(z0: Tensor, scale: int, residual_scale: float) -> Tensor:
 class ResidualUNet:
     """`SuperResolutionModel` over `build_unet`."""
 
-    def __init__(self, card: ModelCard, weights: dict[str, Tensor], device: torch.device, dtype: torch.dtype) -> None:
-        """Take over the weights. Raises RuntimeError if they do not fit the card's network."""
+    def __init__(
+        self,
+        card: ModelCard,
+        weights: dict[str, Tensor],
+        device: torch.device,
+        dtype: torch.dtype,
+        compiled: bool = False,
+    ) -> None:
+        """Take over the weights. Raises RuntimeError if they do not fit the card's network.
+
+        compiled: run the ordinary forward through torch.compile, on CUDA as CUDA graphs (untried there: no GPU was at
+        hand). Compiled once for all shapes, at the first forward: with code for each shape, an image's bits would
+        depend on which shape a worker met first. A forward with levels is never compiled.
+        """
         self.card = card
         self.alphas_cumprod = cosine_alphas_cumprod(card.num_timesteps, shift=card.schedule_shift)
         self._device, self._dtype = device, dtype
@@ -117,6 +129,12 @@ class ResidualUNet:
         network.load_state_dict({name: value.to(dtype) for name, value in weights.items()}, assign=True)
         self._network: Any = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._spatial = SpatialTimeEmbedding(self._network)
+        self._graphs = compiled and device.type == "cuda"
+        self._ordinary: Any = self._network
+        if compiled:
+            self._ordinary = torch.compile(
+                self._network, dynamic=True, mode="reduce-overhead" if self._graphs else None
+            )
 
     def latent_shape(self, tile_px: int) -> tuple[int, int, int]:
         """Return (3·scale², tile_px, tile_px)."""
@@ -132,7 +150,9 @@ class ResidualUNet:
         a, shape = self._signal(timesteps, levels), self.card.unet
         stacked = network_input(x, condition, a, shape).to(self._dtype, memory_format=torch.channels_last)
         if levels is None:
-            output = self._network(stacked, timesteps, return_dict=False)[0]
+            if self._graphs:  # what the forward before returned has been used: its memory may be written again
+                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+            output = self._ordinary(stacked, timesteps, return_dict=False)[0]
         else:
             output = self._spatial(stacked, timesteps, levels)
         return read_output(output, x, a, shape)

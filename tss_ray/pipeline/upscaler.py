@@ -5,6 +5,7 @@ finished. It returns one small block in input order, so a retry overwrites itsel
 """
 
 import hashlib
+import logging
 import time
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -19,14 +20,17 @@ from numpy.typing import NDArray
 
 from tss_ray.budget.policy import another_rung
 from tss_ray.engine.compose import compose
-from tss_ray.engine.device import default_max_batch, device_name, pick_device, pick_dtype
+from tss_ray.engine.device import default_max_batch, device_name, pick_compile, pick_device, pick_dtype
 from tss_ray.engine.engine import Engine
+from tss_ray.engine.memory import fitting_batch
+from tss_ray.engine.runner import Runner
 from tss_ray.engine.state import DenoisedImage
 from tss_ray.engine.thread import EngineThread
 from tss_ray.errors import ImageError, StorageError
 from tss_ray.imaging.channels import from_model_rgb, to_model_rgb
 from tss_ray.imaging.encode import encode
 from tss_ray.imaging.planes import to_planes
+from tss_ray.models.base import SuperResolutionModel
 from tss_ray.models.registry import load_model
 from tss_ray.pipeline.floor import Floor
 from tss_ray.pipeline.journal import DEATHS_ALONE, KILLED, WatchedBlock
@@ -40,12 +44,27 @@ from tss_ray.spec import JobSpec
 from tss_ray.storage.layout import output_key
 from tss_ray.storage.stores import open_store
 
+log = logging.getLogger(__name__)
+
 _LOOK_S = 1.0
 """How often a caller that waits for the engine looks whether the run is to stop."""
 _KILLER = (
     f"workers of the model died over it {DEATHS_ALONE} times while it was alone; replace the file, or lower "
     "limits.max_input_px"
 )
+
+
+def make_engine(spec: JobSpec, model: SuperResolutionModel, device: torch.device) -> Engine:
+    """Return the engine of a job; without compute.max_batch it holds the default batch, or what fits into memory."""
+    compute, tiles, num_levels = spec.compute, spec.tiles, spec.plan.num_levels
+    max_batch = compute.max_batch or fitting_batch(
+        default_max_batch(device),
+        device,
+        lambda: Runner(model, device).try_tiles(range(1), tiles.tile_px, num_levels),
+        share=min(1.0, compute.gpus_per_actor or 1.0),
+    )
+    log.info("%s on %s, at most %d tiles a batch", model.card.model_id, device, max_batch)
+    return Engine(model, device, max_batch, tiles.tile_px, tiles.overlap_px, num_levels, tiles.sides)
 
 
 class Upscaler:
@@ -55,17 +74,16 @@ class Upscaler:
         """Load the model and start its thread. Raises ModelError if the weights are not what their card says."""
         torch.set_num_threads(threads)
         self._spec, self._monitor = spec, monitor
-        device = pick_device(use_gpu)
-        model = load_model(spec.model, device, pick_dtype(spec.compute.dtype, device))
+        device, compute = pick_device(use_gpu), spec.compute
+        model = load_model(spec.model, device, pick_dtype(compute.dtype, device), pick_compile(compute.compile))
         self._card, self._device_name = model.card, device_name(device)
-        max_batch = spec.compute.max_batch or default_max_batch(device)
-        tiles, num_levels = spec.tiles, spec.plan.num_levels
-        self._engine = EngineThread(Engine(model, device, max_batch, tiles.tile_px, tiles.overlap_px, num_levels))
+        self._engine = EngineThread(make_engine(spec, model, device), threads)
         self._output = open_store(spec.output, spec.store)
         self._stopping, self._floor = StopSignal(monitor), Floor()
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return the block's manifest rows, in order; what was not begun when the run was stopped stays pending."""
+        torch.set_num_threads(1)  # of this thread: the cores belong to the engine, and calls are parallel already
         images = prepared_images(block)
         image_keys = [image.row.image_key for image in images]
         with self._floor.together():  # before the journal: who only waits is no suspect
@@ -74,6 +92,7 @@ class Upscaler:
         if rows is None:
             rows = [self._alone(image, watched) for image in images]
         watched.end()
+        log.info("%d images; the engine so far: %s, %.1f s idle", len(rows), self._engine.stats, self._engine.idle_s)
         return rows_to_table(rows)
 
     def _together(self, images: list[PreparedImage]) -> list[ManifestRow]:
@@ -156,6 +175,8 @@ class Upscaler:
         return replace(
             row,
             num_tiles=denoised.grid.num_tiles,
+            tile_px=denoised.grid.tile_px,
+            padding_ratio=denoised.padding_ratio,
             nfe=denoised.nfe,
             plan_family=plan.family,
             plan_a_min=a_range[0],

@@ -31,10 +31,26 @@ def make_request() -> Callable[..., ImageRequest]:
 def make_engine(tiny_model: SuperResolutionModel) -> Callable[..., Engine]:
     """Return a function that makes an engine over the tiny model (or another): tiles of 16 px, 4 px overlap."""
 
-    def make(max_batch: int = 4, model: SuperResolutionModel = tiny_model, num_levels: int = 1) -> Engine:
-        return Engine(model, torch.device("cpu"), max_batch, tile_px=16, overlap_px=4, num_levels=num_levels)
+    def make(
+        max_batch: int = 4, model: SuperResolutionModel = tiny_model, num_levels: int = 1, sides_px: tuple = ()
+    ) -> Engine:
+        return Engine(model, torch.device("cpu"), max_batch, 16, 4, num_levels, sides_px)
 
     return make
+
+
+@pytest.fixture
+def watch_load(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that tells `seen` with what (noise, lr, levels) an engine's tiles are started."""
+
+    def watch(engine: Engine, seen: Callable[..., object]) -> None:
+        load = engine._runner.load
+        monkeypatch.setattr(engine._runner, "try_tiles", lambda numbers, *_: torch.zeros(len(numbers)))  # no warm-up
+        monkeypatch.setattr(
+            engine._runner, "load", lambda noise, lr, levels: (seen(noise, lr, levels), load(noise, lr, levels))[1]
+        )
+
+    return watch
 
 
 @pytest.fixture

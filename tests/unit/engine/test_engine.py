@@ -182,10 +182,10 @@ def test_noise_put_back_follows_from_key_and_seed_alone(run_all: RunAll, make_re
 
 
 def test_overlapping_tiles_start_from_the_same_noise(
-    make_engine: MakeEngine, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+    make_engine: MakeEngine, make_request: MakeRequest, watch_load: Callable[..., None]
 ) -> None:
     engine, seen = make_engine(2), []
-    monkeypatch.setattr(engine._runner, "load", lambda slot, noise, lr, levels: seen.append(noise))
+    watch_load(engine, lambda noise, lr, levels: seen.append(noise))
     engine.submit(make_request("a", 16, 28, 1), Future())
     engine.step()
     assert torch.equal(seen[0][..., 12:], seen[1][..., :4])

@@ -139,7 +139,13 @@ class Loaded:
 
     def __init__(self, engine: Engine, request: ImageRequest, monkeypatch: pytest.MonkeyPatch) -> None:
         self.levels: list[NDArray[np.int64]] = []
-        monkeypatch.setattr(engine._runner, "load", lambda slot, noise, lr, levels: self.levels.append(levels.numpy()))
+        load = engine._runner.load
+        monkeypatch.setattr(engine._runner, "try_tiles", lambda numbers, *_: torch.zeros(len(numbers)))
+        monkeypatch.setattr(
+            engine._runner,
+            "load",
+            lambda noise, lr, levels: (self.levels.append(levels.numpy()), load(noise, lr, levels))[1],
+        )
         future: Future[DenoisedImage] = Future()
         engine.submit(request, future)
         while not engine.idle:
@@ -180,12 +186,12 @@ def _fast_engine() -> Engine:
 
 
 def test_a_small_image_s_levels_are_mirrored_as_its_pixels_are(
-    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+    make_engine: MakeEngine, watch_load: Callable[..., None]
 ) -> None:
     levels = some_levels(5, 9)
     request = ImageRequest("a", np.repeat(levels[..., None], 3, 2), plans(1), 0.0, 0, levels)
     engine, seen = make_engine(num_levels=NUM_LEVELS), []
-    monkeypatch.setattr(engine._runner, "load", lambda slot, noise, lr, levels: seen.append((lr, levels)))
+    watch_load(engine, lambda noise, lr, levels: seen.append((lr, levels)))
     engine.submit(request, Future())
     engine.step()
     lr, found = seen[0]
@@ -197,14 +203,15 @@ def test_levels_follow_latents_of_another_resolution(
     make_engine: MakeEngine,
     make_request: MakeRequest,
     tiny_model: SuperResolutionModel,
+    watch_load: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
     scale: float,
 ) -> None:
     model, side = Pointwise(tiny_model), int(16 * scale)
     monkeypatch.setattr(model, "latent_shape", lambda tile_px: (3, side, side))
     engine, seen = make_engine(model=model, num_levels=NUM_LEVELS), []
-    monkeypatch.setattr(engine._runner, "load", lambda slot, noise, lr, levels: seen.append(levels))
-    monkeypatch.setattr(engine._runner, "forward", lambda *_: None)
+    watch_load(engine, lambda noise, lr, levels: seen.append(levels))
+    monkeypatch.setattr(engine._runner, "forward", lambda tiles, *_: [tile.x for tile in tiles])
     blocks = np.kron(some_levels(8, 8), np.ones((2, 2), np.uint8))
     engine.submit(spatial(make_request("a", num_steps=2), levels=blocks), Future())
     engine.step()
