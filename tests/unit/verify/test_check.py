@@ -1,94 +1,26 @@
 """Promises of `tss-ray verify`: each fault is found, counted and named, and a whole output is found whole."""
 
 import dataclasses
-import hashlib
-import io
 import json
 
 import pytest
+from outputs import Output, enlarged, found
 from photos import photo_bytes
-from PIL import Image
 from typer.testing import CliRunner
 
 from tss_ray.cli import app
 from tss_ray.errors import SpecError
-from tss_ray.records import ManifestRow
 from tss_ray.spec import StoreSpec
 from tss_ray.storage.layout import MANIFEST, SPEC_KEY, SUMMARY_KEY, part_key
-from tss_ray.storage.ledger import read_ledger, write_part
+from tss_ray.storage.ledger import write_part
 from tss_ray.storage.stores import open_store
-from tss_ray.storage.summary import write_summary
 from tss_ray.verify.check import verify
 from tss_ray.verify.findings import EXAMPLES
-
-SPEC_HASH = "0123456789abcdef"
-
-
-def enlarged(data):
-    out = io.BytesIO()
-    with Image.open(io.BytesIO(data)) as image:
-        image.resize((4 * image.width, 4 * image.height)).save(out, "PNG")
-    return out.getvalue()
-
-
-def row(key, data, result=None):
-    made = ManifestRow(
-        image_key=key,
-        input_uri=key,
-        spec_hash=SPEC_HASH,
-        input_bytes=len(data),
-        input_sha256=hashlib.sha256(data).hexdigest(),
-    )
-    if result is None:
-        return made.quarantined("corrupt", "it is rotten; replace it")
-    with Image.open(io.BytesIO(data)) as image:
-        width, height = image.size
-    return dataclasses.replace(
-        made,
-        status="done",
-        out_format="PNG",
-        out_width=4 * width,
-        out_height=4 * height,
-        output_bytes=len(result),
-        output_sha256=hashlib.sha256(result).hexdigest(),
-    )
-
-
-class Output:
-    """An output of 12 images and a rotten one in 4 parts, as a run leaves it."""
-
-    def __init__(self, folder):
-        self.source, self.store = folder / "in", open_store(str(folder / "out"), StoreSpec())
-        rows = []
-        for n in range(12):
-            data = photo_bytes(n, 12, 10)
-            rows.append(self.add(f"{n % 3}/{n}.png", data, enlarged(data)))
-        rows.append(self.add("rotten.jpg", b"rotten", None))
-        self.parts = [write_part(self.store, rows[n : n + 4]) for n in range(0, 13, 4)]
-        record = {"spec_hash": SPEC_HASH, "spec": {"input": str(self.source), "store": StoreSpec().model_dump()}}
-        self.store.write(SPEC_KEY, json.dumps(record).encode())
-        write_summary(self.store, SPEC_HASH, 13, read_ledger(self.store, SPEC_HASH))
-
-    def add(self, key, data, result):
-        path = self.source / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        if result is not None:
-            self.store.write(f"images/{key}", result)
-        return dataclasses.replace(row(key, data, result), input_uri=str(path))
-
-    def verify(self, **options):
-        return verify(self.store.root, StoreSpec(), None, **options)
 
 
 @pytest.fixture
 def output(tmp_path):
-    return Output(tmp_path)
-
-
-def found(report):
-    assert sum(report.counts.values()) == len(report.examples)
-    return {(finding.kind, finding.key) for finding in report.examples}
+    return Output(tmp_path, StoreSpec())
 
 
 @pytest.mark.parametrize("deep", [False, True])
@@ -105,9 +37,9 @@ def test_listings_show_what_is_missing_extra_and_of_another_size(output):
     output.store.delete("images/0/0.png")
     output.store.write("images/theirs.png", b"x")
     output.store.write("images/1/1.png", b"x")
-    (output.source / "late.png").write_bytes(b"x")
-    (output.source / "2" / "2.png").unlink()
-    (output.source / "0" / "3.png").write_bytes(b"x")
+    output.source.write("late.png", b"x")
+    output.source.delete("2/2.png")
+    output.source.write("0/3.png", b"x")
     wanted = {
         ("missing_object", "0/0.png"),
         ("extra_object", "images/theirs.png"),
@@ -122,14 +54,13 @@ def test_listings_show_what_is_missing_extra_and_of_another_size(output):
 
 
 def test_only_the_bytes_show_what_was_changed_in_place(output):
-    def flip(path):
-        data = bytearray(path.read_bytes())
+    def flip(store, key):
+        data = bytearray(store.read(key))
         data[-1] ^= 1
-        path.write_bytes(data)
+        store.write(key, bytes(data))
 
-    root = output.source.parent / "out" / "images"
-    flip(root / "0" / "0.png")
-    flip(output.source / "1" / "1.png")
+    flip(output.store, "images/0/0.png")
+    flip(output.source, "1/1.png")
     assert output.verify().ok
     assert found(output.verify(deep=True)) == {("object_sha256", "0/0.png"), ("changed_input", "1/1.png")}
     assert found(output.verify(deep=True, inputs=False)) == {("object_sha256", "0/0.png")}
