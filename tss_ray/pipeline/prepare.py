@@ -87,7 +87,7 @@ class Prepare:
             noise_sigma=seen.noise_sigma,
             blur_score=seen.blur_score,
             budget_policy=budget.policy,
-            num_steps=choose_steps(budget, seen.texture_score),
+            num_steps=choose_steps(budget, seen.texture_score, row.image_key),
             num_steps_top_rung=top_rung(budget),
             probe_s=time.perf_counter() - began,
         )
