@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from tss_ray.budget.calibration import Calibration, Facts, RungTaken, Scanned, bin_edges
+from tss_ray.budget.target import plan_settings
+from tss_ray.spec import PlanSpec
 
 FACTS = Facts(
     source="in",
@@ -20,14 +22,12 @@ FACTS = Facts(
     max_batch=8,
     tile_px=64,
     overlap_px=16,
-    plan_settings="{}",
+    plan_settings=plan_settings(PlanSpec()),
     image_format="png",
 )
 
 
-def scanned_image(
-    key: str, texture: float = 0.3, num_tiles: int = 4, error_kind: str | None = None
-) -> Scanned:
+def scanned_image(key: str, texture: float = 0.3, num_tiles: int = 4, error_kind: str | None = None) -> Scanned:
     if error_kind is not None:
         return Scanned(key, 10, error_kind)
     return Scanned(key, 5000, None, 100, 80, num_tiles, texture, 0.01, 0.4)

@@ -69,6 +69,10 @@ class ManifestRow:
     seed: int | None = None
     model_id: str | None = None
     model_sha256: str | None = None
+    budget_lambda: float | None = None
+    """Policy `target`: the quality per cost that a further rung had to gain when the image's steps were promised."""
+    holdout: bool | None = None
+    """Policy `target`: whether the image ran the top rung whatever it cost, so that savings can be measured."""
 
     fetch_s: float | None = None
     decode_s: float | None = None

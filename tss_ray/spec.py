@@ -118,19 +118,31 @@ class TargetBin(_Frozen):
         return self
 
 
+class MeasuredWith(_Frozen):
+    """What a calibration holds for: steps of another model, or on other tiles, are other steps."""
+
+    model_sha256: str
+    tile_px: int
+    overlap_px: int
+    plan: str = Field(description="the settings of PlanSpec as JSON with sorted keys")
+
+
 class TargetSpec(_Frozen):
     """What `tss-ray plan` chose: where bins begin, their curves, and the point of the trade that the job starts at."""
 
-    edges: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(description="texture score where the next bin begins")
+    edges: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
+        description="texture score where the next bin begins"
+    )
     bins: tuple[TargetBin, ...] = Field(min_length=1)
     cost_unit: Literal["device_s", "steps"] = Field("device_s", description="device-seconds, or denoiser evaluations")
     cap: float | None = Field(None, ge=0, description="cost of the whole job, in cost_unit; None: nothing to keep")
-    tiles_per_image: float = Field(gt=0, description="mean over the readable images of the calibration")
+    tiles_per_image: float = Field(gt=0, description="mean over what was scanned; what cannot be read has none")
     multiplier: float = Field(ge=0, description="quality per cost that a climb must gain")
     share: float = Field(ge=0, le=1, description="of the images whose climb gains exactly that, those that take it")
     min_steps: int = Field(0, ge=0, description="nobody gets fewer")
     holdout_share: float = Field(0.01, ge=0, le=0.5, description="images, by key, that run the top rung for comparison")
     controller: bool = Field(True, description="solve again for what is left as rows come in; False: to the bit")
+    measured: MeasuredWith = Field(description="the job must have the same")
 
     @model_validator(mode="after")
     def _bins_follow_edges(self) -> Self:
@@ -276,6 +288,23 @@ def load_spec(path: Path | None, overrides: dict[str, Any]) -> JobSpec:
         return JobSpec.model_validate(settings)
     except ValidationError as error:
         raise SpecError(_explain(error)) from error
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """Turn `key=value` into overrides; values are YAML, so numbers, lists and null read as such.
+
+    Raises SpecError for what is neither.
+    """
+    overrides = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise SpecError(f"--set {setting}: need KEY=VALUE, like --set plan.n=3; correct it")
+        try:
+            overrides[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise SpecError(f"--set {setting}: the value is not YAML: {error}; quote it") from error
+    return overrides
 
 
 def load_plan(settings: dict[str, Any]) -> PlanSpec:

@@ -5,9 +5,10 @@
 The protocol
 - Constants: least squares over all blocks of one crop of each photograph of the split `train`, originals against their
   reductions by 4; no network takes part. The shares of noise are those of white noise of 512x512 px.
-- Worth: crops of the split `validation`, every rung of the default ladder by the default plan. For each crop, Spearman's
-  rank correlation over the rungs between the score and each metric, signs turned so that better is higher; the mean over
-  crops, with a 95% bootstrap interval over photographs. NIQE and PIQE enter as distances to the original's own value.
+- Worth: crops of the split `validation`, every rung of the default ladder by the default plan. For each crop,
+  Spearman's rank correlation over the rungs between the score and each metric, signs turned so that better is higher;
+  the mean over crops, with a 95% bootstrap interval over photographs. NIQE and PIQE enter as they are, and as distances
+  to the original's own value.
 - `gap` is what choosing the rung by the score loses in a metric against choosing it by that metric itself, and
   `gap_middle` what taking the middle rung for all loses: what a blind choice would.
 
@@ -71,9 +72,8 @@ def fit(crops: Iterator[Crop]) -> list[float]:
     for crop in crops:
         x, y = luma(to_planes(crop.lr))[None].float(), luma(to_planes(crop.hr))[None].float()
         first, second = octave_energies(x, probe(crop.lr).noise_sigma)
-        logs = [(each + VISIBLE).log().flatten() for each in (first, second)]
-        rows.append(torch.stack([torch.ones_like(logs[0]), *logs], 1))
-        answers.append((high_energy(y, x.shape[-2:]) + VISIBLE).log().flatten())
+        rows.append(torch.stack([(each / VISIBLE).log1p().flatten() for each in (first, second)], 1))
+        answers.append((high_energy(y) / VISIBLE).log1p().flatten())
     solution = torch.linalg.lstsq(torch.cat(rows).double(), torch.cat(answers).double()[:, None]).solution
     return [round(float(value), 3) for value in solution[:, 0]]
 
@@ -97,9 +97,7 @@ def worth(crops: Iterator[Crop], judge: Judge) -> Iterator[tuple[str, dict[str, 
         yield crop.photo, {name: _agreement(scores, values) for name, values in _oriented(metrics, original).items()}
 
 
-def _oriented(
-    metrics: Sequence[dict[str, float | None]], original: dict[str, float | None]
-) -> dict[str, list[float]]:
+def _oriented(metrics: Sequence[dict[str, float | None]], original: dict[str, float | None]) -> dict[str, list[float]]:
     """Return every metric that has a value everywhere, so turned that higher is better."""
     found = {}
     for name in (*HIGHER_IS_BETTER, *DISTANCES):
@@ -109,6 +107,7 @@ def _oriented(
             continue
         numbers = [float(value) for value in values if value is not None]
         if name in DISTANCES:
+            found[name] = [-number for number in numbers]
             found[f"{name}_distance"] = [-abs(number - own) for number in numbers]
         else:
             found[name] = numbers if HIGHER_IS_BETTER[name] else [-number for number in numbers]

@@ -169,8 +169,8 @@ def best_under_cap(problem: Problem, cap: float, unit: str = "") -> Choice:
     least = problem.least.cost
     if not cap >= least:
         raise SpecError(
-            f"the cap of {cap:.6g}{unit} is below {least:.6g}{unit}, which the lowest rungs and the holdout take; raise "
-            "the cap, lower --min-steps, or shrink the holdout"
+            f"the cap of {cap:.6g}{unit} is below {least:.6g}{unit}, which the lowest rungs and the holdout take; "
+            "raise the cap, lower --min-steps, or shrink the holdout"
         )
     return _bisect(problem, lambda expected: expected.cost, cap)
 
@@ -182,7 +182,9 @@ def cheapest_for_quality(problem: Problem, quality: float) -> Choice:
     """
     most = problem.most.quality
     if not quality <= most:
-        raise SpecError(f"a quality of {quality:.6g} is beyond {most:.6g}, the best of this ladder; lower --min-quality")
+        raise SpecError(
+            f"a quality of {quality:.6g} is beyond {most:.6g}, the best of this ladder; lower --min-quality"
+        )
     if problem.least.quality >= quality:
         return _nothing(problem.multipliers)
     choice = _bisect(problem, lambda expected: expected.quality, quality)
@@ -231,7 +233,9 @@ def _mixture(each: Frontier, choice: Choice) -> _Mixture:
     return _Mixture(mix(each.costs), mix(each.qualities), mix(each.steps), tuple(s for s in shares if s[1]))
 
 
-def _with_top(shares: tuple[tuple[int, float], ...], free: float, held: float, top: int) -> tuple[tuple[int, float], ...]:
+def _with_top(
+    shares: tuple[tuple[int, float], ...], free: float, held: float, top: int
+) -> tuple[tuple[int, float], ...]:
     found = {steps: share * free for steps, share in shares}
     if held:
         found[top] = found.get(top, 0.0) + held

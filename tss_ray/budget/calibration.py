@@ -157,7 +157,9 @@ class Calibration:
         scores = {each.image_key: each.texture_score for each in self.scanned}
         keys = list(self._by_image)
         bins = self.bins_of([scores[key] for key in keys])
-        return tuple(tuple(key for key, of in zip(keys, bins, strict=True) if of == index) for index in range(self.num_bins))
+        return tuple(
+            tuple(key for key, of in zip(keys, bins, strict=True) if of == index) for index in range(self.num_bins)
+        )
 
     @cached_property
     def _by_image(self) -> dict[str, list[RungTaken]]:
@@ -168,8 +170,8 @@ class Calibration:
 
     @property
     def tiles_per_image(self) -> float:
-        """Mean over readable images."""
-        return float(np.mean([each.num_tiles for each in self.readable]))
+        """Mean over what was scanned; what cannot be read has none."""
+        return float(np.mean([each.num_tiles for each in self.scanned]))
 
     @property
     def readable_share(self) -> float:

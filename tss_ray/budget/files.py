@@ -66,7 +66,9 @@ def read_calibration(path: Path) -> Calibration:
         rows = table.to_pylist()
         scanned = {row["image_key"]: Scanned(**{f.name: row[f.name] for f in fields(Scanned)}) for row in rows}
         rungs = [
-            RungTaken(**{f.name: row[f.name] for f in fields(RungTaken)}) for row in rows if row["num_steps"] is not None
+            RungTaken(**{f.name: row[f.name] for f in fields(RungTaken)})
+            for row in rows
+            if row["num_steps"] is not None
         ]
         return Calibration(Facts(**facts), tuple(scanned.values()), tuple(rungs), tuple(known["edges"]))
     except OSError as error:
@@ -90,6 +92,23 @@ def read_plan(path: Path) -> dict[str, Any]:
     if not isinstance(plan, dict) or plan.get("version") != PLAN_VERSION or "target" not in plan:
         raise SpecError(f"{path} is no plan of this version; make it again with tss-ray plan")
     return plan
+
+
+def target_overrides(path: Path, controller: bool, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the overrides of a spec with those of a plan file added. Raises SpecError as `read_plan` does.
+
+    Raises SpecError too where steps were asked for in another way.
+    """
+    rivals = sorted({"budget.policy", "budget.num_steps"} & overrides.keys())
+    if rivals:
+        raise SpecError(f"--budget and {', '.join(rivals)} (--steps) contradict each other; give one of them")
+    target = dict(read_plan(path)["target"]) | ({} if controller else {"controller": False})
+    return {**overrides, "budget.policy": "target", "budget.target": target}
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text. Raises StorageError for a path that cannot be written."""
+    _replace(path, text.encode())
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -17,7 +17,7 @@ from tss_ray.budget.allocation import (
 )
 from tss_ray.budget.calibration import Calibration, Estimate, Floats
 from tss_ray.errors import SpecError
-from tss_ray.spec import TargetBin, TargetSpec
+from tss_ray.spec import MeasuredWith, TargetBin, TargetSpec
 
 GoalKind = Literal["max_cost_usd", "max_device_hours", "deadline_hours", "max_mean_steps", "min_quality", "best"]
 
@@ -98,8 +98,8 @@ def cap_device_s(goal: Goal, terms: Terms) -> float | None:
             left = goal.value - terms.storage_usd
             if left <= 0:
                 raise SpecError(
-                    f"the cap of {goal.value:g} USD does not pay the requests to the storage, {terms.storage_usd:.4g} USD;"
-                    " raise --max-cost-usd"
+                    f"the cap of {goal.value:g} USD does not pay the requests to the storage, "
+                    f"{terms.storage_usd:.4g} USD; raise --max-cost-usd"
                 )
             return left / terms.usd_per_device_hour * terms.busy_share * _HOUR_S
         case "max_device_hours":
@@ -214,9 +214,7 @@ class Plan:
         return _point("uniform steps", alone.expect(best_under_cap(alone, device_s)))
 
 
-def solve(
-    calibration: Calibration, goal: Goal, terms: Terms, min_steps: int = 0, holdout_share: float = 0.01
-) -> Plan:
+def solve(calibration: Calibration, goal: Goal, terms: Terms, min_steps: int = 0, holdout_share: float = 0.01) -> Plan:
     """Return the plan for a goal. Raises SpecError for a goal that cannot be met, saying what could be."""
     check_terms(terms)
     if not 0 <= holdout_share <= 0.5:
@@ -238,7 +236,7 @@ def solve(
 
 def target_of(plan: Plan, controller: bool = True) -> TargetSpec:
     """Return what a job needs of the plan."""
-    curves = _in_unit(plan.problem, plan.cost_unit).curves
+    curves, facts = _in_unit(plan.problem, plan.cost_unit).curves, plan.calibration.facts
     return TargetSpec(
         edges=plan.calibration.edges,
         bins=tuple(TargetBin(weight=c.weight, steps=c.steps, cost=c.costs, quality=c.qualities) for c in curves),
@@ -250,11 +248,17 @@ def target_of(plan: Plan, controller: bool = True) -> TargetSpec:
         min_steps=plan.problem.min_steps,
         holdout_share=plan.problem.holdout_share,
         controller=controller,
+        measured=MeasuredWith(
+            model_sha256=facts.model_sha256,
+            tile_px=facts.tile_px,
+            overlap_px=facts.overlap_px,
+            plan=facts.plan_settings,
+        ),
     )
 
 
 def what_ifs(plan: Plan, other_prices: dict[str, float]) -> tuple[WhatIf, ...]:
-    """Return rows for half and double the goal, and for the goal at each other price of a device as fast as this one."""
+    """Return rows for half and double the goal, and for the goal at each price of a device as fast as this one."""
     rows: list[WhatIf] = []
     if plan.goal.kind not in ("min_quality", "best"):
         for name, factor in (("half the cap", 0.5), ("double the cap", 2.0)):
@@ -285,5 +289,3 @@ def _by_steps(curve: Curve) -> Curve:
 
 def _point(name: str, expected: Expected) -> Point:
     return Point(name, expected.cost, expected.quality, expected.steps)
-
-

@@ -1,8 +1,9 @@
 """Texture score to number of steps: pure; monotone in the score for `fixed` and `texture`."""
 
 from bisect import bisect_right
+from dataclasses import dataclass
 
-from tss_ray.budget.target import assign, planned_choice
+from tss_ray.budget.target import assign, is_holdout, planned_choice
 from tss_ray.spec import BudgetSpec
 
 
@@ -17,6 +18,26 @@ def choose_steps(budget: BudgetSpec, score: float, image_key: str) -> int:
     if budget.policy == "target" and budget.target is not None:
         return assign(budget.target, planned_choice(budget.target), score, image_key).num_steps
     return budget.ladder[bisect_right(budget.thresholds, score)]
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetColumns:
+    """What a row says of its budget before the image begins; the row's columns of these names say what each is."""
+
+    budget_policy: str
+    num_steps: int
+    num_steps_top_rung: int
+    budget_lambda: float | None
+    holdout: bool | None
+
+
+def budget_columns(budget: BudgetSpec, score: float, image_key: str) -> BudgetColumns:
+    """Return the columns for an image of this texture score, as the spec alone decides."""
+    steps, top = choose_steps(budget, score, image_key), top_rung(budget)
+    if budget.policy != "target" or budget.target is None:
+        return BudgetColumns(budget.policy, steps, top, None, None)
+    held = is_holdout(budget.target, image_key)
+    return BudgetColumns(budget.policy, steps, top, budget.target.multiplier, held)
 
 
 def top_rung(budget: BudgetSpec) -> int:

@@ -1,11 +1,13 @@
 """The policy `target`: which bin an image is in, whether it is held out, and what steps a choice gives it."""
 
+import json
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
 
 from tss_ray.budget.allocation import Choice, Curve, Frontier, Problem, unit_hash
-from tss_ray.spec import TargetSpec
+from tss_ray.errors import SpecError
+from tss_ray.spec import JobSpec, PlanSpec, TargetSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,31 @@ def target_problem(target: TargetSpec) -> Problem:
     """Return the allocation problem of the plan; costs are per tile, in its cost_unit."""
     curves = tuple(Curve(each.weight, each.steps, each.cost, each.quality) for each in target.bins)
     return Problem(curves, target.min_steps, target.holdout_share)
+
+
+def plan_settings(plan: PlanSpec) -> str:
+    """Return a plan's settings as a calibration keeps them."""
+    return json.dumps(plan.model_dump(mode="json"), sort_keys=True)
+
+
+def check_measured(spec: JobSpec, model_sha256: str) -> None:
+    """Raise SpecError where the plan was measured with another model, other tiles or other timesteps than the job's."""
+    target = spec.budget.target
+    if spec.budget.policy != "target" or target is None:
+        return
+    ours = {
+        "model_sha256": model_sha256,
+        "tile_px": spec.tiles.tile_px,
+        "overlap_px": spec.tiles.overlap_px,
+        "plan": plan_settings(spec.plan),
+    }
+    for name, now in ours.items():
+        then = getattr(target.measured, name)
+        if then != now:
+            raise SpecError(
+                f"the budget was planned with {name} {then}, this job has {now}; plan again with the job's settings, "
+                "or run with those of the plan"
+            )
 
 
 def assign(target: TargetSpec, choice: Choice, score: float, image_key: str) -> Assigned:

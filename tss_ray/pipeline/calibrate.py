@@ -6,7 +6,6 @@ fixed size, and the same dataset has the same sample whatever the order of its l
 
 import heapq
 import io
-import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from PIL import Image
 
 from tss_ray.budget.allocation import unit_hash
 from tss_ray.budget.calibration import Calibration, Facts, RungTaken, Scanned, bin_edges, stratified
+from tss_ray.budget.target import plan_settings
 from tss_ray.engine.compose import compose
 from tss_ray.engine.device import default_max_batch, device_name, pick_device, pick_dtype
 from tss_ray.engine.engine import Engine
@@ -289,11 +289,6 @@ def _facts(spec: JobSpec, bench: _Bench, listed: Listed, score_name: str) -> Fac
         max_batch=bench.max_batch,
         tile_px=spec.tiles.tile_px,
         overlap_px=spec.tiles.overlap_px,
-        plan_settings=plan_settings(spec),
+        plan_settings=plan_settings(spec.plan),
         image_format=spec.encode.format,
     )
-
-
-def plan_settings(spec: JobSpec) -> str:
-    """Return the settings that a calibration holds for, beside model and tiles, as JSON with sorted keys."""
-    return json.dumps(spec.plan.model_dump(mode="json"), sort_keys=True)

@@ -15,12 +15,14 @@ from typing import Any
 import ray
 
 from tss_ray.budget.policy import top_rung
+from tss_ray.budget.target import check_measured
 from tss_ray.errors import SpecError
 from tss_ray.models.card import ModelCard
 from tss_ray.models.registry import EMBEDDED, check_model
 from tss_ray.pipeline.commit import Totals
 from tss_ray.pipeline.graph import run_graph
 from tss_ray.pipeline.monitor import Tally, start_monitor
+from tss_ray.pipeline.promiser import promises
 from tss_ray.pipeline.resources import plan_resources
 from tss_ray.spec import JobSpec
 from tss_ray.storage.inputs import list_inputs
@@ -84,8 +86,9 @@ def run_job(spec: JobSpec, watcher: Watcher | None = None) -> JobResult:
                 spec.compute, ray.cluster_resources().get("CPU", 1), ray.cluster_resources().get("GPU", 0)
             )
             log.info("job %s: %d images, %s", spec_hash, key_list.num_todo, resources)
-            for part in run_graph(spec, spec_hash, key_list, resources, attention.monitor):
-                totals += part
+            with promises(spec, spec_hash, key_list, done.__contains__) as promiser:
+                for part in run_graph(spec, spec_hash, key_list, resources, attention.monitor, promiser):
+                    totals += part
             stopped = attention.stopped
     num_before = key_list.num_listed - key_list.num_todo
     return JobResult(totals, key_list.num_listed, num_before, stopped, time.monotonic() - began, spec.output)
@@ -115,6 +118,7 @@ def _check_model_fits(spec: JobSpec, card: ModelCard) -> None:
             f"budget of {top_rung(spec.budget)} steps: {card.model_id} has {card.num_timesteps} timesteps; lower it"
         )
     card.check_tile(spec.tiles.tile_px)
+    check_measured(spec, card.sha256)
 
 
 def _spec_record(spec: JobSpec, spec_hash: str) -> bytes:

@@ -1,12 +1,12 @@
 """How much of the detail that an input calls for its enlargement holds: a score without a reference.
 
-The present model gives up fidelity for naturalness with every step, and no measure of fidelity without a reference could
-see what steps are for. So this asks for the amount: the energy that an enlargement has above the input's own band, block
-by block, against what photographs have there, told from the input's two topmost octaves. Spectra of natural images
-fall off evenly, so that the bands below tell of the one above: Yeganeh, Rostami & Wang, "Objective Quality Assessment
-for Image Super-Resolution: A Natural Scene Statistics Approach" (ICIP 2012). As in Zhou & Wang, "Image Super-Resolution
-Quality Assessment: Structural Fidelity versus Statistical Naturalness" (QoMEX 2022), it is weighed with how well the
-output still fits its input.
+The present model gives up fidelity for naturalness with every step, so how well an output fits its input cannot tell
+what steps are for. This asks for the amount instead: the energy that an enlargement has above the input's own band,
+block by block, against what photographs have there, told from the input's two topmost octaves. Spectra of natural
+images fall off evenly, so that the bands below tell of the one above: Yeganeh, Rostami & Wang, "Objective Quality
+Assessment for Image Super-Resolution: A Natural Scene Statistics Approach" (ICIP 2012). As in Zhou & Wang, "Image
+Super-Resolution Quality Assessment: Structural Fidelity Versus Statistical Naturalness" (QoMEX 2022), it is weighed
+with how well the output still fits its input.
 
 What it is not: it cannot tell right detail from wrong detail of the right amount. jobs/benchmarks/detail_score.py makes
 the constants below and measures by how much the score agrees with metrics that have the original.
@@ -28,11 +28,15 @@ BLOCK_PX = 8
 """Side of a block in px of the input; blocks overlap by half."""
 VISIBLE = (2 / 255) ** 2
 """Energy of luma that is not worth telling apart: two grey levels. Flat areas so ask for nothing."""
-LOG_FALLOFF = (-0.081, 1.288, -0.361)
-"""ln(high + VISIBLE) = c0 + c1·ln(first + VISIBLE) + c2·ln(second + VISIBLE): least squares over blocks of photographs;
-first and second are the input's topmost octave and the one below."""
+LOG_FALLOFF = (1.247, -0.167)
+"""ln(1 + high/VISIBLE) = c1·ln(1 + first/VISIBLE) + c2·ln(1 + second/VISIBLE): least squares over blocks of
+photographs; first and second are the input's topmost octave and the one below. No constant: nothing asks for nothing.
+"""
 NOISE_GAINS = (0.793, 0.072)
 """Share of the variance of white noise that the two octaves take up."""
+ENOUGH, TOO_MUCH = 0.5, 1.5
+"""Of the expected energy: between these a block is as it should be, since photographs stray by as much. Below, the
+share of amplitude counts; above, the share of energy, because grain is seen sooner than softness."""
 CONSISTENT_RMS = 8 / 255
 """An output that strays so far from its input counts half."""
 
@@ -43,7 +47,7 @@ class DetailScore:
 
     score: float
     detail: float
-    """Amplitude of detail, against what is expected or, where there is too much, the reverse."""
+    """How much detail there is of what is expected, or of what there is, how much is expected."""
     consistency: float
 
 
@@ -58,18 +62,18 @@ def detail_score(sr: Tensor, lr: Tensor, noise_sigma: float = 0.0) -> DetailScor
             "neither before the call"
         )
     y, x = luma(sr)[None].float(), luma(lr)[None].float()
-    high = high_energy(y, x.shape[-2:])
+    high = high_energy(y)
     ratio = (high + VISIBLE) / expected_energy(*octave_energies(x, noise_sigma))
-    detail = torch.minimum(ratio, 1 / ratio).sqrt()
+    detail = torch.minimum((ratio / ENOUGH).clamp_max(1).sqrt(), (TOO_MUCH / ratio).clamp_max(1))
     strayed = _block_means((downsample(y, SCALE) - x) ** 2)
     consistency = CONSISTENT_RMS**2 / (CONSISTENT_RMS**2 + strayed)
     return DetailScore(float((detail * consistency).mean()), float(detail.mean()), float(consistency.mean()))
 
 
-def high_energy(y: Tensor, lr_size: tuple[int, int]) -> Tensor:
+def high_energy(y: Tensor) -> Tensor:
     """Return the energy per block of what luma y (1,1,4h,4w) holds beyond what its reduction carries."""
     squared = (y - upsample(downsample(y, SCALE), SCALE)) ** 2
-    return _block_means(functional.avg_pool2d(squared, SCALE).reshape(1, 1, *lr_size))
+    return _block_means(functional.avg_pool2d(squared, SCALE))
 
 
 def octave_energies(x: Tensor, noise_sigma: float) -> tuple[Tensor, Tensor]:
@@ -88,8 +92,8 @@ def octave_energies(x: Tensor, noise_sigma: float) -> tuple[Tensor, Tensor]:
 
 def expected_energy(first: Tensor, second: Tensor) -> Tensor:
     """Return the energy above the input's band that photographs have beside these octaves, VISIBLE counted in."""
-    constant, of_first, of_second = LOG_FALLOFF
-    return (constant + of_first * (first + VISIBLE).log() + of_second * (second + VISIBLE).log()).exp()
+    of_first, of_second = LOG_FALLOFF
+    return VISIBLE * (of_first * (first / VISIBLE).log1p() + of_second * (second / VISIBLE).log1p()).exp()
 
 
 def _block_means(squared: Tensor) -> Tensor:

@@ -20,7 +20,5 @@ def ssim(sr: Tensor, hr: Tensor) -> float:
     short = [max(0, _WINDOW_PX - side) for side in pictures[0].shape]
     padded = [np.pad(picture, [(0, short[0]), (0, short[1])], mode="symmetric") for picture in pictures]
     return float(
-        structural_similarity(
-            *padded, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
-        )
+        structural_similarity(*padded, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
     )

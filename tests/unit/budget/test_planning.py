@@ -1,5 +1,7 @@
 """Promises of the plan: goals become caps, predictions have intervals, and what cannot be is said."""
 
+from itertools import pairwise
+
 import pytest
 from calibrations import make_calibration
 
@@ -41,7 +43,7 @@ def test_money_and_deadlines_come_down_to_device_seconds() -> None:
 def test_a_missing_price_says_how_to_give_it() -> None:
     with pytest.raises(SpecError, match=r"give --device-usd-per-hour, or --prices FILE with --device NAME"):
         plan(Goal("max_cost_usd", 10))
-    with pytest.raises(SpecError, match="does not pay the requests.*raise --max-cost-usd"):
+    with pytest.raises(SpecError, match=r"does not pay the requests.*raise --max-cost-usd"):
         plan(Goal("max_cost_usd", 1), usd_per_device_hour=1.0, storage_usd=2.0)
 
 
@@ -71,7 +73,7 @@ def test_the_plan_is_better_than_uniform_steps_of_the_same_cost() -> None:
     assert same is not None
     assert found.quality.value > same.quality
     assert [point.steps for point in found.uniform] == [0, 1, 4, 8]
-    assert all(a.device_s < b.device_s and a.quality < b.quality for a, b in zip(found.frontier, found.frontier[1:]))
+    assert all(a.device_s < b.device_s and a.quality < b.quality for a, b in pairwise(found.frontier))
 
 
 def test_what_ifs_tell_of_other_caps_and_prices() -> None:
@@ -92,7 +94,9 @@ def test_several_goals_at_once_are_refused_and_none_is_the_best() -> None:
         make_goal(max_mean_steps=-1.0)
 
 
-@pytest.mark.parametrize(("terms", "remedy"), [({"num_devices": 0}, "--devices 0"), ({"busy_share": 1.5}, "--busy-share")])
+@pytest.mark.parametrize(
+    ("terms", "remedy"), [({"num_devices": 0}, "--devices 0"), ({"busy_share": 1.5}, "--busy-share")]
+)
 def test_terms_that_cannot_be_are_refused(terms: dict[str, float], remedy: str) -> None:
     with pytest.raises(SpecError, match=remedy):
         plan(**terms)
