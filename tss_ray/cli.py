@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
 
+from tss_ray.cli_plan import plan
 from tss_ray.errors import SpecError, StorageError, TssRayError
-from tss_ray.spec import PlanSpec, load_plan, load_spec, load_store
+from tss_ray.spec import PlanSpec, load_plan, load_spec, load_store, parse_settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -27,6 +27,9 @@ def tss_ray() -> None:
     """Diffusion super-resolution of image datasets on Ray, with denoising steps spent where there is texture."""
 
 
+app.command()(plan)
+
+
 @app.command()
 def upscale(
     source: Annotated[
@@ -36,6 +39,8 @@ def upscale(
     spec: Annotated[Path | None, typer.Option(help="YAML file with any of the settings")] = None,
     model: Annotated[str | None, typer.Option(help="embedded name or model folder")] = None,
     steps: Annotated[int | None, typer.Option(help="the same number of denoising steps for every image")] = None,
+    budget: Annotated[Path | None, typer.Option(help="plan.json of tss-ray plan: steps as it chose them")] = None,
+    no_controller: Annotated[bool, typer.Option("--no-controller", help="keep the plan's one multiplier")] = False,
     image_format: Annotated[str | None, typer.Option("--format", help="png, webp or jpeg")] = None,
     actors: Annotated[int | None, typer.Option(help="super-resolution actors")] = None,
     gpus_per_actor: Annotated[float | None, typer.Option(help="0 for the CPU")] = None,
@@ -67,7 +72,11 @@ def upscale(
         "seed": seed,
         "strict": strict or None,
     }
-    overrides = {key: value for key, value in flags.items() if value is not None} | _parse_settings(settings or [])
+    overrides = {key: value for key, value in flags.items() if value is not None} | parse_settings(settings or [])
+    if budget is not None:
+        from tss_ray.budget.files import target_overrides
+
+        overrides = target_overrides(budget, not no_controller, overrides)
     job = load_spec(spec, overrides)
 
     from tss_ray.display import JobDisplay, closing_table  # here: --help and a wrong flag need neither Ray nor torch
@@ -174,20 +183,6 @@ def _parse_kinds(kinds: str | None) -> frozenset[str] | None:
 
 def _stdout() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
-
-
-def _parse_settings(settings: list[str]) -> dict[str, Any]:
-    """Turn `key=value` into overrides; values are YAML, so numbers, lists and null read as such."""
-    overrides = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals or not key:
-            raise SpecError(f"--set {setting}: need KEY=VALUE, like --set plan.n=3; correct it")
-        try:
-            overrides[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise SpecError(f"--set {setting}: the value is not YAML: {error}; quote it") from error
-    return overrides
 
 
 def main() -> None:

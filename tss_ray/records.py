@@ -73,6 +73,10 @@ class ManifestRow:
     """Side of its tiles, chosen from the image's size."""
     padding_ratio: float | None = None
     """Pixels run / pixels wanted, at least 1; see `imaging.tiles.TileGrid.padding_ratio`."""
+    budget_lambda: float | None = None
+    """Policy `target`: the quality per cost that a further rung had to gain when the image's steps were promised."""
+    holdout: bool | None = None
+    """Policy `target`: whether the image ran the top rung whatever it cost, so that savings can be measured."""
 
     fetch_s: float | None = None
     decode_s: float | None = None

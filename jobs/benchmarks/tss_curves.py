@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from band_snr import BANDS
 from bootstrap import Interval, interval
 from quality_report import METRICS
-from tss_chart import Axis, Point, Series, chart
 from tss_compare import compare
 from tss_measure import StudyValue
 from tss_trajectory import PatchCurve, by_texture
+
+from tss_ray.report.chart import Axis, Point, Series, chart
 
 LABELS = METRICS | {"musiq": "MUSIQ ↑", "clipiqa": "CLIPIQA ↑", "lpips": "LPIPS ↓"}
 BASELINE = "uniform"

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quality_values import BIN_SCORES
-from tss_chart import STYLE
 from tss_claims import Figure
 from tss_compare import Claim
 from tss_curves import band_charts, metric_charts
 from tss_measure import StudyValue
 from tss_report import Rows, evidence_text, main_rows, mean_rows, measured_metrics, texture_rows, where
 from tss_trajectory import PATCH_PX, PatchCurve
+
+from tss_ray.report.chart import STYLE
 
 _STYLE = """
 :root { color-scheme: light dark; }

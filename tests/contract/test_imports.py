@@ -27,11 +27,12 @@ ALLOWED: dict[str, frozenset[str]] = {
     "storage": BASE | {"spec", "records"},
     "engine": IMAGES | {"models"},
     "training": IMAGES | {"models", "quality"},
-    "report": BASE | {"diffusion"},
+    "report": BASE | {"diffusion", "budget"},
     "verify": BASE | {"spec", "records", "storage", "imaging"},
     "pipeline": IMAGES | {"spec", "models", "budget", "quality", "storage", "engine"},
     "display": BASE | {"spec", "pipeline", "storage"},
-    "cli": BASE | {"spec", "display", "pipeline", "storage", "training", "report", "verify"},
+    "cli_plan": BASE | {"spec", "budget", "pipeline", "report"},
+    "cli": BASE | {"spec", "cli_plan", "display", "budget", "pipeline", "storage", "training", "report", "verify"},
 }
 """What each room may import besides itself. A new line belongs here only if DESIGN's order of rooms allows it."""
 

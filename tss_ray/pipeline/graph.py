@@ -8,6 +8,7 @@ from ray.data import ActorPoolStrategy, DataContext
 
 from tss_ray.pipeline.commit import Commit, Totals
 from tss_ray.pipeline.prepare import Prepare
+from tss_ray.pipeline.promiser import BudgetedUpscaler
 from tss_ray.pipeline.resources import ResourcePlan
 from tss_ray.pipeline.source import KeyListSource
 from tss_ray.pipeline.upscaler import Upscaler
@@ -18,6 +19,8 @@ _CALLS_PER_ACTOR = 4
 """Blocks an actor works on at once: while one is encoded and uploaded, the engine runs tiles of the next."""
 _QUEUE_PER_ACTOR = 8
 _INIT_DEATHS = 8
+_BLOCKS_PER_CALL = 8
+"""Under a controller: what begins before the first rows are back is then a small part of even a small job."""
 
 
 def run_graph(
@@ -27,12 +30,14 @@ def run_graph(
     resources: ResourcePlan,
     monitor: Any,  # noqa: ANN401
     run_id: str,
+    promiser: Any = None,  # noqa: ANN401
 ) -> Iterator[Totals]:
     """Run the job under the lease `run_id` and yield the totals of each committed part.
 
     Program faults propagate as Ray raises them.
     """
-    block_images = images_per_block(spec.compute.block_images, key_list.num_todo, resources.actors)
+    shares = resources.actors if promiser is None else resources.actors * _BLOCKS_PER_CALL
+    block_images = images_per_block(spec.compute.block_images, key_list.num_todo, shares)
     source = KeyListSource(key_list, spec.output, spec.store, block_images, monitor)
     _configure()
     dataset = ray.data.read_datasource(source, override_num_blocks=source.num_blocks, **resources.prepare_args())
@@ -40,8 +45,9 @@ def run_graph(
         Prepare(spec, spec_hash, monitor), batch_size=None, batch_format="pyarrow", **resources.prepare_args()
     )
     dataset = dataset.map_batches(
-        Upscaler,
-        fn_constructor_args=(spec, resources.actor_gpus > 0, resources.threads_per_actor, monitor),
+        Upscaler if promiser is None else BudgetedUpscaler,
+        fn_constructor_args=(spec, resources.actor_gpus > 0, resources.threads_per_actor, monitor)
+        + (() if promiser is None else (promiser,)),
         batch_size=None,
         batch_format="pyarrow",
         zero_copy_batch=True,

@@ -16,12 +16,14 @@ import ray
 from ray.exceptions import RayError
 
 from tss_ray.budget.policy import top_rung
+from tss_ray.budget.target import check_measured
 from tss_ray.errors import SpecError
 from tss_ray.models.card import ModelCard
 from tss_ray.models.registry import EMBEDDED, check_model
 from tss_ray.pipeline.commit import Totals
 from tss_ray.pipeline.graph import run_graph
 from tss_ray.pipeline.monitor import Tally, start_monitor
+from tss_ray.pipeline.promiser import promises
 from tss_ray.pipeline.resources import plan_resources
 from tss_ray.spec import JobSpec
 from tss_ray.storage.inputs import list_inputs
@@ -111,7 +113,6 @@ def _run(spec: JobSpec, spec_hash: str, output: Store, lease: Lease, watcher: Wa
     watcher.listed(key_list)
     totals, stopped = Totals(), False
     if key_list.num_todo:
-        del ledger  # 16 bytes an image, for the days that the graph may take
         clear_summary(output)
         output.write(SPEC_KEY, _spec_record(spec, spec_hash), "application/json")
         with _cluster(), _Attention(watcher, lease) as attention:
@@ -120,8 +121,12 @@ def _run(spec: JobSpec, spec_hash: str, output: Store, lease: Lease, watcher: Wa
             )
             log.info("job %s: %d images, %s", spec_hash, key_list.num_todo, resources)
             try:
-                for part in run_graph(spec, spec_hash, key_list, resources, attention.monitor, lease.run_id):
-                    totals += part
+                with promises(spec, spec_hash, key_list, ledger.names.__contains__) as promiser:
+                    del ledger  # 16 bytes an image, for the days that the graph may take
+                    for part in run_graph(
+                        spec, spec_hash, key_list, resources, attention.monitor, lease.run_id, promiser
+                    ):
+                        totals += part
             except RayError:
                 lease.check()  # in its own words, where that is why
                 raise
@@ -186,6 +191,7 @@ def _check_model_fits(spec: JobSpec, card: ModelCard) -> None:
             f"budget of {top_rung(spec.budget)} steps: {card.model_id} has {card.num_timesteps} timesteps; lower it"
         )
     card.check_tile(spec.tiles.tile_px)
+    check_measured(spec, card.sha256)
 
 
 def _spec_record(spec: JobSpec, spec_hash: str) -> bytes:

@@ -8,7 +8,7 @@ import platform
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from tss_ray.budget.policy import choose_steps, top_rung
+from tss_ray.budget.policy import budget_columns
 from tss_ray.diffusion.texture import luma, noise_sigma, texture_map, texture_score
 from tss_ray.errors import AccessRefusedError, ImageError, ObjectNotFoundError, StorageError
 from tss_ray.imaging.apart import Child
@@ -122,7 +122,6 @@ class Prepare:
     def _probe(self, row: ManifestRow, image: DecodedImage) -> ManifestRow:
         began = time.perf_counter()
         seen = probe(image.pixels)
-        budget = self.spec.budget
         height, width = image.pixels.shape[:2]
         return replace(
             row,
@@ -133,9 +132,7 @@ class Prepare:
             texture_score=seen.texture_score,
             noise_sigma=seen.noise_sigma,
             blur_score=seen.blur_score,
-            budget_policy=budget.policy,
-            num_steps=choose_steps(budget, seen.texture_score),
-            num_steps_top_rung=top_rung(budget),
+            **asdict(budget_columns(self.spec.budget, seen.texture_score, row.image_key)),
             probe_s=time.perf_counter() - began,
         )
 

@@ -5,6 +5,7 @@ manifest/part-<16 hex>.parquet                                committed rows (`l
 run/<spec_hash>/keys-000000.parquet                           what a run has to do (`key_list`)
 run/summary.json                                              counts; there exactly while all is done (`summary`)
 run/overwritten/part-<16 hex>.parquet                         rows whose objects are yet to be deleted (`overwrite`)
+run/<spec_hash>/promises-000000.parquet                       which steps were promised (`promises`)
 run/spec.json                                                 the settings of the last run
 run/lease.json                                                who is writing, or wrote last (`lease`)
 """
@@ -68,6 +69,16 @@ def is_key_list(key: str) -> bool:
 def keys_key(spec_hash: str, index: int) -> str:
     """Return the name of the index-th file of a run's key list."""
     return f"{RUN}{spec_hash}/keys-{index:06d}.parquet"
+
+
+def promises_prefix(spec_hash: str) -> str:
+    """Return what the names of all promises of a spec begin with."""
+    return f"{RUN}{spec_hash}/promises-"
+
+
+def promises_key(spec_hash: str, index: int) -> str:
+    """Return the name of the index-th file of promises."""
+    return f"{promises_prefix(spec_hash)}{index:06d}.parquet"
 
 
 def check_key(image_key: str) -> None:

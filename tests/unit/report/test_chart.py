@@ -2,7 +2,8 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-from tss_chart import Axis, Point, Series, chart, ticks_between
+
+from tss_ray.report.chart import Axis, Point, Series, chart, ticks_between
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (-3.2, 7.9), (0.8811, 0.8932), (24.5, 27.1), (-0.004, 0.0001)])
