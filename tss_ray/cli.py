@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 import yaml
 from rich.console import Console
+from rich.markup import escape
 
+from tss_ray import report_cli
 from tss_ray.errors import SpecError, StorageError, TssRayError
 from tss_ray.spec import PlanSpec, load_plan, load_spec
 
@@ -127,6 +129,9 @@ def plan_steps(
             raise StorageError(f"cannot write {svg}: {error.strerror}; give another file to --svg") from error
 
 
+app.command()(report_cli.report)
+
+
 def _stdout() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
 
@@ -154,7 +159,7 @@ def main() -> None:
         cause = error if isinstance(error, TssRayError) else _wrapped(error)
         if cause is None:
             raise
-        Console(stderr=True).print(f"[bold red]error:[/] {cause}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(cause))}", highlight=False, soft_wrap=True)
         sys.exit(cause.exit_code)
 
 

@@ -27,10 +27,11 @@ ALLOWED: dict[str, frozenset[str]] = {
     "storage": BASE | {"spec", "records"},
     "engine": IMAGES | {"models"},
     "training": IMAGES | {"models", "quality"},
-    "report": BASE | {"diffusion"},
+    "report": BASE | {"spec", "records", "diffusion", "imaging", "quality", "storage"},
     "pipeline": IMAGES | {"spec", "models", "budget", "quality", "storage", "engine"},
     "display": BASE | {"spec", "pipeline", "storage"},
-    "cli": BASE | {"spec", "display", "pipeline", "storage", "training", "report"},
+    "report_cli": BASE | {"spec", "report"},
+    "cli": BASE | {"spec", "display", "pipeline", "storage", "training", "report", "report_cli"},
 }
 """What each room may import besides itself. A new line belongs here only if DESIGN's order of rooms allows it."""
 

@@ -4,6 +4,7 @@ images/<image_key, its extension replaced by the format's>
 manifest/part-<16 hex>.parquet                                committed rows (`ledger`)
 run/<spec_hash>/keys-000000.parquet                           what a run has to do (`key_list`)
 run/spec.json                                                 the settings of the last run
+report/report.html, report.json                               what `tss-ray report` says of the rows
 """
 
 from tss_ray.errors import ImageError
@@ -11,6 +12,7 @@ from tss_ray.errors import ImageError
 IMAGES = "images/"
 MANIFEST = "manifest/"
 RUN = "run/"
+REPORT = "report/"
 SPEC_KEY = "run/spec.json"
 
 IMAGE_EXTENSIONS = frozenset(
