@@ -130,6 +130,7 @@ def plan_steps(
 
 
 app.command()(report_cli.report)
+app.command()(report_cli.compare)
 
 
 def _stdout() -> Console:

@@ -43,5 +43,26 @@ def report(
     out.print(*written, sep="\n", markup=False, highlight=False, soft_wrap=True)
 
 
+def compare(
+    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="an output: a folder or s3://")],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="another output, over the same input")],
+    json_file: Annotated[
+        str | None, typer.Option("--json", metavar="FILE", help="write the comparison as JSON too")
+    ] = None,
+    s3_endpoint_url: Endpoint = None,
+    s3_region: Region = None,
+) -> None:
+    """Compare two runs image by image: steps, NFE, device-seconds and every metric, B − A with 95% intervals."""
+    from tss_ray.report.build import write_json
+    from tss_ray.report.compare import compare_runs
+    from tss_ray.report.compare_table import compare_table
+
+    store = StoreSpec(s3_endpoint_url=s3_endpoint_url, s3_region=s3_region)
+    comparison = compare_runs(run_a, run_b, store)
+    if json_file is not None:
+        write_json(comparison, json_file, store)
+    _stdout().print(compare_table(comparison), highlight=False)
+
+
 def _stdout() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)

@@ -1,11 +1,11 @@
 """How long does a report of a long run take, and how much memory?
 
     python jobs/benchmarks/report.py                          # 200,000 rows
-    python jobs/benchmarks/report.py --rows 10_000_000        # the figure; about 5 GB of disk
+    python jobs/benchmarks/report.py --rows 10_000_000        # the figure; about 2 GB of rows on disk
 
-Protocol: a synthetic manifest (report_rows.py: filled as a run fills it, sha256 and all) is written part by part, which is
-not timed. Then `tss-ray report --no-images` runs once in a process of its own, imports and page included: pictures are
-left out, since their number does not follow the rows. Seconds are wall-clock of that process; GiB are its largest
+Protocol: a synthetic manifest (report_rows.py: filled as a run fills it, sha256 and all) is written part by part, which
+is not timed. Then `tss-ray report --no-images` runs once in a process of its own, imports and page included; pictures
+are left out, since their number does not follow the rows. Seconds are wall-clock of that process; GiB are its largest
 resident set (getrusage). Nothing else on the machine should be busy. `--rows-per-part` says how the run committed:
 `compute.part_rows` is 256 by default, and a run of millions of images wants more; 10,000 here.
 

@@ -1,7 +1,8 @@
 """Rows as a long run leaves them, without a run: committed parts of a synthetic manifest, streamed to disk.
 
 The columns that a report asks about are filled as the pipeline fills them, and so are the large ones that it must step
-over: sha256 columns hold unique hex, which no compression takes away. One input in 200 is quarantined. The same seed, the same rows.
+over: sha256 columns hold unique hex, which no compression takes away. One input in 200 is quarantined. The same seed,
+the same rows.
 """
 
 from pathlib import Path

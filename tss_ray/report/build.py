@@ -87,10 +87,19 @@ def ask_figures(output: str, options: ReportOptions) -> Figures:
 def write_report(report: Report, folder: str, store: StoreSpec) -> tuple[str, str]:
     """Write report.html and report.json into a folder or prefix; return their URIs. Raises StorageError."""
     target = open_store(folder, store)
-    data = json.dumps(as_json(report.figures), indent=1, ensure_ascii=False) + "\n"
     target.write("report.html", report.html.encode(), "text/html; charset=utf-8")
-    target.write("report.json", data.encode(), "application/json")
+    target.write("report.json", _as_bytes(report.figures), "application/json")
     return target.uri("report.html"), target.uri("report.json")
+
+
+def write_json(value: object, uri: str, store: StoreSpec) -> None:
+    """Write one object of figures as a file or object. Raises StorageError."""
+    folder, _, name = absolute_uri(uri).rpartition("/")
+    open_store(folder or "/", store).write(name, _as_bytes(value), "application/json")
+
+
+def _as_bytes(value: object) -> bytes:
+    return (json.dumps(as_json(value), indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def report_folder(output: str) -> str:
