@@ -49,7 +49,7 @@ def bar_chart(title: str, x_label: str, bars: Sequence[Bar], marks: Sequence[Mar
     for k, mark in enumerate(marks):
         x = _LEFT + mark.at * width
         ET.SubElement(svg, "line", {"class": "mark", **_ends(x, _TOP - 4, x, base)})
-        _text(svg, x + 3, _TOP + 6 + 13 * k, mark.label)
+        _text(svg, x + 3, _TOP + 6 + 13 * k, mark.label, "over")
     _text(svg, (_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, x_label, "faint", "middle")
     return _written(svg)
 

@@ -35,6 +35,7 @@ th.left, td.left { text-align: left; overflow-wrap: anywhere; max-width: 44rem }
 svg.chart { width: 100%; height: auto; max-width: 46rem; display: block }
 svg.chart text { font: 12px system-ui, sans-serif; fill: var(--ink) } svg.chart .faint { fill: var(--faint) }
 svg.chart .grid { stroke: var(--line) } svg.chart .bar { fill: var(--accent) }
+svg.chart .over { paint-order: stroke; stroke: var(--ground); stroke-width: 3px }
 svg.chart .mark { stroke: var(--warn); stroke-width: 1.5; stroke-dasharray: 4 3 }
 @media print { body { max-width: none; padding: 0; font-size: 11px } h2 { break-after: avoid }
   .tile, figure, tr, svg.chart { break-inside: avoid } .wide { overflow: visible } }

@@ -7,7 +7,7 @@ from tss_ray.report.charts import Bar, Mark, bar_chart, density_chart, share_str
 from tss_ray.report.figures import Example, Figures, Spread, TimeWhole, as_json
 from tss_ray.report.gallery import Pair
 from tss_ray.report.page import Tile, escape, page, section, table, tiles
-from tss_ray.report.words import NONE, count, duration, number, percent, shortened, usd
+from tss_ray.report.words import NONE, count, duration, megapixels, number, percent, shortened, usd
 
 STYLE = """
 .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 1.2rem }
@@ -79,7 +79,7 @@ def headline(figures: Figures) -> list[Tile]:
         *shown,
         Tile(number(totals.mean_steps), "steps on average", f"{count(totals.nfe)} NFE"),
         Tile(percent(totals.nfe_saved), "of NFE saved", f"against {count(totals.nfe_top_rung)} at the top rung"),
-        Tile(f"{number(totals.out_megapixels, 1)} MP", "written", f"from {number(totals.in_megapixels, 1)} MP"),
+        Tile(megapixels(totals.out_megapixels), "written", f"from {megapixels(totals.in_megapixels)}"),
         Tile(
             f"{number(consistency.p50 if consistency else None, 1)} dB",
             "LR consistency, median",

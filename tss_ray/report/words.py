@@ -35,6 +35,11 @@ def duration(seconds: float | None) -> str:
     return f"{seconds:.3g} s" if abs(seconds) < 10 else f"{seconds:.1f} s"
 
 
+def megapixels(value: float) -> str:
+    """Return megapixels in the unit that leaves a short number."""
+    return f"{value / 1000:,.1f} GP" if value >= 10_000 else f"{value:,.1f} MP"
+
+
 def shortened(text: str, most: int) -> str:
     """Return text of at most so many characters, cut in the middle."""
     keep = (most - 1) // 2
