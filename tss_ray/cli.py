@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
+from tss_ray import cli_report
 from tss_ray.cli_plan import plan
 from tss_ray.errors import SpecError, StorageError, TssRayError
 from tss_ray.spec import PlanSpec, load_plan, load_spec, load_store, parse_settings
@@ -171,6 +173,10 @@ def plan_steps(
             raise StorageError(f"cannot write {svg}: {error.strerror}; give another file to --svg") from error
 
 
+app.command()(cli_report.report)
+app.command()(cli_report.compare)
+
+
 def _parse_kinds(kinds: str | None) -> frozenset[str] | None:
     """Return the kinds that were asked for; empty: all."""
     if kinds is None:
@@ -194,7 +200,7 @@ def main() -> None:
         cause = error if isinstance(error, TssRayError) else _wrapped(error)
         if cause is None:
             raise
-        Console(stderr=True).print(f"[bold red]error:[/] {cause}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(cause))}", highlight=False, soft_wrap=True)
         sys.exit(cause.exit_code)
 
 

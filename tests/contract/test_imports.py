@@ -27,12 +27,14 @@ ALLOWED: dict[str, frozenset[str]] = {
     "storage": BASE | {"spec", "records"},
     "engine": IMAGES | {"models"},
     "training": IMAGES | {"models", "quality"},
-    "report": BASE | {"diffusion", "budget"},
+    "report": BASE | {"spec", "records", "diffusion", "imaging", "quality", "storage", "budget"},
     "verify": BASE | {"spec", "records", "storage", "imaging"},
     "pipeline": IMAGES | {"spec", "models", "budget", "quality", "storage", "engine"},
     "display": BASE | {"spec", "pipeline", "storage"},
     "cli_plan": BASE | {"spec", "budget", "pipeline", "report"},
-    "cli": BASE | {"spec", "cli_plan", "display", "budget", "pipeline", "storage", "training", "report", "verify"},
+    "cli_report": BASE | {"spec", "report"},
+    "cli": BASE
+    | {"spec", "cli_plan", "cli_report", "display", "budget", "pipeline", "storage", "training", "report", "verify"},
 }
 """What each room may import besides itself. A new line belongs here only if DESIGN's order of rooms allows it."""
 

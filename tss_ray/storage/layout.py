@@ -8,6 +8,7 @@ run/overwritten/part-<16 hex>.parquet                         rows whose objects
 run/<spec_hash>/promises-000000.parquet                       which steps were promised (`promises`)
 run/spec.json                                                 the settings of the last run
 run/lease.json                                                who is writing, or wrote last (`lease`)
+report/report.html, report.json                               what `tss-ray report` says of the rows
 """
 
 import re
@@ -17,6 +18,7 @@ from tss_ray.errors import ImageError
 IMAGES = "images/"
 MANIFEST = "manifest/"
 RUN = "run/"
+REPORT = "report/"
 SPEC_KEY = "run/spec.json"
 SUMMARY_KEY = "run/summary.json"
 OVERWRITTEN = "run/overwritten/"

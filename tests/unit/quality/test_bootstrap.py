@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from bootstrap import interval, interval_of_difference
+
+from tss_ray.quality.bootstrap import interval, interval_of_difference, interval_of_groups
 
 
 def test_the_interval_covers_the_true_mean_nineteen_times_in_twenty() -> None:
@@ -55,3 +56,25 @@ def test_an_unpaired_difference_is_wider_than_each_side() -> None:
     assert both is not None
     assert both.mean == pytest.approx(one.mean - other.mean)
     assert both.half_width == pytest.approx(np.hypot(one.half_width, other.half_width), rel=0.1)
+
+
+def test_groups_that_hold_one_number_each_are_the_numbers() -> None:
+    numbers = np.random.RandomState(2).normal(3, 1, 30)
+    assert interval_of_groups(numbers, np.ones(30, np.int64)) == interval(numbers.tolist())
+
+
+def test_many_numbers_in_random_groups_vary_as_the_numbers_do() -> None:
+    rng = np.random.RandomState(4)
+    numbers, groups = rng.normal(1, 2, 20_000), rng.randint(2000, size=20_000)
+    counts = np.bincount(groups, minlength=2000)
+    found = interval_of_groups(np.bincount(groups, weights=numbers, minlength=2000), counts)
+    assert found is not None
+    assert found.mean == pytest.approx(numbers.mean())
+    assert found.half_width == pytest.approx(1.96 * numbers.std() / np.sqrt(20_000), rel=0.1)
+
+
+def test_groups_of_nothing_do_not_count() -> None:
+    assert interval_of_groups(np.array([5.0, 0.0]), np.array([2, 0])) is None
+    found = interval_of_groups(np.array([4.0, 0.0, 4.0]), np.array([2, 0, 2]))
+    assert found is not None
+    assert (found.mean, found.low, found.high, found.num) == (2, 2, 2, 2)
