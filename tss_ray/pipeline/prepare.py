@@ -11,17 +11,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 
 from tss_ray.budget.policy import choose_steps, top_rung
 from tss_ray.diffusion.texture import luma, noise_sigma, texture_map, texture_score
 from tss_ray.errors import AccessRefusedError, ImageError, ObjectNotFoundError, StorageError
 from tss_ray.imaging.blur import blur_score
+from tss_ray.imaging.colour import to_srgb
 from tss_ray.imaging.decode import DecodedImage, decode
+from tss_ray.imaging.metadata import NO_METADATA
+from tss_ray.imaging.pixels import Pixels, num_bits
 from tss_ray.imaging.planes import to_planes
+from tss_ray.imaging.size import target_size
 from tss_ray.pipeline.rows import PreparedImage, prepared_table
 from tss_ray.records import ManifestRow
 from tss_ray.spec import JobSpec
@@ -64,30 +66,44 @@ class Prepare:
                 input_sha256=hashlib.sha256(data).hexdigest(),
             )
             began = time.perf_counter()
-            image = decode(data, self.spec.limits.max_input_px)
+            image = self._decode(data)
             row = replace(row, decode_s=time.perf_counter() - began)
         except ImageError as error:
             return PreparedImage(row.quarantined(error.kind, str(error)))
         except StorageError as error:
             return PreparedImage(row.quarantined(_storage_kind(error), str(error)))
-        return PreparedImage(self._probe(row, image), image.pixels, image.icc_profile)
+        return PreparedImage(self._probe(row, image), image.pixels, image.icc_profile, image.metadata)
+
+    def _decode(self, data: bytes) -> DecodedImage:
+        """Decode as the spec says; what is not to be written is not carried further."""
+        encode = self.spec.encode
+        first_frames = self.spec.decode.animation == "first"
+        image = decode(data, self.spec.limits.max_input_px, animations=first_frames)
+        if encode.icc == "srgb":
+            image = replace(image, pixels=to_srgb(image.pixels, image.icc_profile), icc_profile=None)
+        return image if encode.metadata == "keep" else replace(image, metadata=NO_METADATA)
 
     def _probe(self, row: ManifestRow, image: DecodedImage) -> ManifestRow:
         began = time.perf_counter()
         seen = probe(image.pixels)
         budget = self.spec.budget
         height, width = image.pixels.shape[:2]
+        target = target_size(width, height, self.spec.scale, **self.spec.size.model_dump())
         return replace(
             row,
             in_width=width,
             in_height=height,
             in_mode=image.mode,
             in_format=image.format,
+            in_bits=num_bits(image.pixels),
+            out_width=target.width,
+            out_height=target.height,
+            left_alone_by=target.left_alone_by,
             texture_score=seen.texture_score,
             noise_sigma=seen.noise_sigma,
             blur_score=seen.blur_score,
             budget_policy=budget.policy,
-            num_steps=choose_steps(budget, seen.texture_score),
+            num_steps=0 if target.left_alone_by else choose_steps(budget, seen.texture_score),
             num_steps_top_rung=top_rung(budget),
             probe_s=time.perf_counter() - began,
         )
@@ -102,8 +118,8 @@ class Probe:
     blur_score: float | None
 
 
-def probe(pixels: NDArray[np.uint8]) -> Probe:
-    """Look at (h,w,c) uint8; alpha is not looked at."""
+def probe(pixels: Pixels) -> Probe:
+    """Look at (h,w,c) uint8 or uint16; alpha is not looked at."""
     colour = to_planes(pixels[..., : 3 if pixels.shape[2] >= 3 else 1])[None]
     y = luma(colour.expand(1, 3, *colour.shape[2:]))
     sigma = noise_sigma(y)

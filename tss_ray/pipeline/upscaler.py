@@ -12,25 +12,21 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 
-from tss_ray.engine.compose import compose
 from tss_ray.engine.device import default_max_batch, device_name, pick_device, pick_dtype
 from tss_ray.engine.engine import Engine
 from tss_ray.engine.state import DenoisedImage
 from tss_ray.engine.thread import EngineThread
 from tss_ray.errors import EncodeError, StorageError
-from tss_ray.imaging.channels import from_model_rgb, to_model_rgb
-from tss_ray.imaging.encode import encode
-from tss_ray.imaging.planes import to_planes
+from tss_ray.imaging.channels import to_model_rgb
+from tss_ray.imaging.colour import is_linear
 from tss_ray.models.registry import load_model
+from tss_ray.pipeline.finish import finish
 from tss_ray.pipeline.monitor import StopSignal, Tally
 from tss_ray.pipeline.plans import image_request
 from tss_ray.pipeline.rows import PreparedImage, prepared_images
-from tss_ray.quality.lr_consistency import lr_consistency_psnr
 from tss_ray.records import ManifestRow, rows_to_table
 from tss_ray.spec import JobSpec
 from tss_ray.storage.layout import output_key
@@ -62,7 +58,7 @@ class Upscaler:
         if image.pixels is None or self._stopping:
             return None
         spec, row = self._spec, image.row
-        rgb, num_steps = to_model_rgb(image.pixels), row.num_steps or 0
+        rgb, num_steps = to_model_rgb(image.pixels, is_linear(image.icc_profile)), row.num_steps or 0
         request = image_request(spec.plan, self._card.num_timesteps, row.image_key, rgb, num_steps, spec.seed)
         return self._engine.submit(request)
 
@@ -73,7 +69,7 @@ class Upscaler:
             if denoised is None:
                 return row
             try:
-                row = self._write(self._described(row, denoised), image.pixels, image.icc_profile, denoised)
+                row = self._write(self._described(row, denoised), image, denoised)
             except EncodeError as error:
                 row = row.quarantined(error.kind, str(error))
             except StorageError as error:
@@ -116,36 +112,25 @@ class Upscaler:
             device_seconds=denoised.device_seconds,
         )
 
-    def _write(
-        self, row: ManifestRow, source: NDArray[np.uint8], icc_profile: bytes | None, denoised: DenoisedImage
-    ) -> ManifestRow:
+    def _write(self, row: ManifestRow, image: PreparedImage, denoised: DenoisedImage) -> ManifestRow:
         """Compose, encode, upload. The object is there before its row is: the row proves it."""
         began = time.perf_counter()
-        sr = compose(denoised, self._spec.scale)
-        consistency = lr_consistency_psnr(to_planes(sr), to_planes(denoised.request.lr), self._spec.scale)
-        pixels = from_model_rgb(sr, source, self._spec.scale)
-        options = self._spec.encode
-        encoded = encode(
-            pixels,
-            options.format,
-            quality=options.quality,
-            lossless=options.lossless,
-            icc_profile=icc_profile,
-        )
+        finished = finish(self._spec, image, denoised, self._card.scale)
         composed = time.perf_counter()
-        key = output_key(row.image_key, options.format)
+        encoded, key = finished.file, output_key(row.image_key, self._spec.encode.format)
         self._output.write(key, encoded.data, encoded.content_type)
         return replace(
             row,
             status="done",
             output_uri=self._output.uri(key),
-            out_width=pixels.shape[1],
-            out_height=pixels.shape[0],
             out_mode=encoded.mode,
-            out_format=options.format.upper(),
+            out_format=finished.format.upper(),
+            out_bits=encoded.bits,
             output_bytes=len(encoded.data),
             output_sha256=hashlib.sha256(encoded.data).hexdigest(),
-            lr_consistency_psnr=consistency,
+            lr_consistency_psnr=finished.lr_consistency_psnr,
+            colour_delta_e=finished.colour_delta_e,
+            colour_correction=finished.colour_correction,
             encode_s=composed - began,
             upload_s=time.perf_counter() - composed,
         )
