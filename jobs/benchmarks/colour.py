@@ -1,10 +1,10 @@
 """How far colours drift, and what each correction makes of it, on photographs reduced by 4.
 
-    python jobs/benchmarks/colour.py --photos photos [--limit 12] [--steps 4] [--plan.. defaults]
+    python jobs/benchmarks/colour.py --photos photos [--limit 12] [--steps 4]
 
 The protocol
-- A crop of 512 px from the middle of every photograph, reduced to 128 by the package's bicubic, is enlarged again by the
-  product's own engine with the default plan and so many steps.
+- A crop of 512 px from the middle of every photograph, reduced to 128 by the package's bicubic, is enlarged again by
+  the product's own engine with the default plan and so many steps.
 - The same denoised tiles are composed with each correction; the original is the yardstick of PSNR.
 - colour_delta_e and LR consistency are what a manifest row holds. ± is half a 95% bootstrap interval over photographs.
 
@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from quality_model import run
 from rich.console import Console
 from rich.table import Table
 
-from quality_model import run
 from tss_ray.diffusion.timesteps import make_plan
 from tss_ray.engine.compose import Composition
 from tss_ray.engine.device import pick_device, pick_dtype
@@ -57,7 +57,7 @@ def main() -> int:
         (denoised,) = run([ImageRequest(path.name, lr, timesteps, eta=plan.eta, seed=0)], engine)
         for correction in get_args(Correction):
             composition = Composition(denoised, model.card.scale)
-            shift = colour_shift(composition.reduced(), composition.lr, correction)
+            shift = colour_shift(composition.added(), correction)
             if shift is not None:
                 composition.add(shift)
             reduced, sr = composition.reduced(), composition.rows(0, composition.height).clamp(0, 1)

@@ -1,6 +1,6 @@
 """From denoised tiles to an image: stitch, add to the enlargement, by bands of rows; off the engine's thread."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -48,9 +48,9 @@ class Composition:
     def rows(self, first: int, last: int) -> Tensor:
         """Return rows [first, last); not to be written to."""
         if self.height * self.width > self._band_px:
-            return self._made(first, last)
+            return self._made(first, last, self._stitched(first, last))
         if self._whole is None:
-            self._whole = self._made(0, self.height)
+            self._whole = self._made(0, self.height, self._stitched(0, self.height))
         return self._whole[:, first:last]
 
     def add(self, shift: Tensor) -> None:
@@ -61,21 +61,33 @@ class Composition:
 
     def reduced(self) -> Tensor:
         """Return the image, clipped to [0,1] and reduced to the input's size, (3,h,w)."""
-        if self.height * self.width <= self._band_px:
-            return downsample(self.rows(0, self.height).clamp(0, 1)[None], self.scale)[0]
-        return torch.cat([self._reduced(first, last) for first, last in self.bands()], 1)
+        return self._reduced(lambda first, last: self.rows(first, last).clamp(0, 1))
 
-    def _reduced(self, first: int, last: int) -> Tensor:
-        top, bottom = first // self.scale, last // self.scale
-        begin, end = reach(top, bottom, self.lr.shape[1])
-        seen = self.rows(begin * self.scale, end * self.scale).clamp(0, 1)
-        return downsample(seen[None], self.scale)[0][:, top - begin : bottom - begin]
+    def added(self) -> Tensor:
+        """Return what the denoiser adds, reduced to the input's size, (3,h,w)."""
+        if self.height * self.width > self._band_px or self._whole is not None:
+            return self._reduced(self._stitched)
+        stitched = self._stitched(0, self.height)
+        added = downsample(stitched[None], self.scale)[0]
+        self._whole = self._made(0, self.height, stitched)  # nobody needs to stitch again
+        return added
 
-    def _made(self, first: int, last: int) -> Tensor:
-        sr = upsample_rows(self._base, self.scale, first, last)
-        if self._image.tiles:
-            stitcher = Stitcher(self._image.grid, self.scale, rows=(first, last))
-            for index in stitcher.indices:
-                stitcher.add(index, self._image.tiles[index])
-            sr = sr.add(stitcher.finish()[:, :, : self.width], alpha=0.5)  # tiles are of a range of 2
-        return sr
+    def _reduced(self, rows: Callable[[int, int], Tensor]) -> Tensor:
+        bands = []
+        for first, last in self.bands():
+            top, bottom = first // self.scale, last // self.scale
+            begin, end = reach(top, bottom, self.lr.shape[1])
+            seen = rows(begin * self.scale, end * self.scale)
+            bands.append(downsample(seen[None], self.scale)[0][:, top - begin : bottom - begin])
+        return bands[0] if len(bands) == 1 else torch.cat(bands, 1)
+
+    def _made(self, first: int, last: int, stitched: Tensor) -> Tensor:
+        return stitched.add_(upsample_rows(self._base, self.scale, first, last))
+
+    def _stitched(self, first: int, last: int) -> Tensor:
+        if not self._image.tiles:
+            return torch.zeros(3, last - first, self.width)
+        stitcher = Stitcher(self._image.grid, self.scale, rows=(first, last))
+        for index in stitcher.indices:
+            stitcher.add(index, self._image.tiles[index])
+        return stitcher.finish()[:, :, : self.width] / 2  # tiles are of a range of 2

@@ -44,7 +44,7 @@ def from_model_planes(planes: Tensor, alpha: Tensor | None, like: Pixels, linear
     channels = like.shape[2]
     colour = planes if channels >= 3 else planes.mean(0, keepdim=True)
     if alpha is not None:
-        colour = unpremultiply(colour, alpha.clamp(0, 1))
+        colour = unpremultiply(colour, alpha)  # its overshoot too: the colour has the same
     if linear:
         colour = linear_from_shown(colour)
     if alpha is not None:

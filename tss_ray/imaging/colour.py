@@ -47,8 +47,8 @@ def cmyk_to_rgb(image: Image.Image, icc_profile: object) -> Image.Image:
 def to_srgb(pixels: Pixels, icc_profile: bytes | None) -> Pixels:
     """Return (h,w,1…4) of a profile as the same depth and channels of sRGB; unchanged without a profile.
 
-    Through lcms2 at the pixels' own depth (imagecodecs; Pillow's own transforms have 8 bits), relative colorimetric with
-    black point compensation. Grey stays grey: its colours in sRGB are neutral. Colours beyond sRGB are clipped.
+    Through lcms2 at the pixels' own depth (imagecodecs; Pillow's own transforms have 8 bits), relative colorimetric
+    with black point compensation. Grey stays grey: its colours in sRGB are neutral. Colours beyond sRGB are clipped.
     """
     if icc_profile is None:
         return pixels
@@ -88,7 +88,7 @@ def is_linear(icc_profile: bytes | None) -> bool:
         )
     except (ImageCms.PyCMSError, OSError):
         return False
-    return shown is not None and bool(np.mean(shown.getpixel((0, 0))) > _LINEAR_FROM)
+    return shown is not None and bool(np.asarray(shown).mean() > _LINEAR_FROM)
 
 
 _LINEAR_FROM = 175

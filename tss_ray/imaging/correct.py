@@ -1,8 +1,8 @@
 """Giving an enlargement the low-frequency colour of what it was made from.
 
 A denoiser may shift the mean colour of a picture, or of a part of it, by a little. What the input says at low
-frequencies is certain, so there the output can be made to agree with it and keep its own detail. The correction is
-found on the input's grid, where it costs a sixteenth of what it would on the output's, and enlarged with the picture.
+frequencies is certain, so there the denoiser is to add nothing, and its detail stays. The correction is found on the
+input's grid, where it costs a sixteenth of what it would on the output's, and enlarged with the picture.
 """
 
 from typing import Literal
@@ -17,19 +17,16 @@ _LEVELS = 3
 """At dilations 1, 2 and 4 px of the input: what is wider than about 3 px (one sigma) counts as low frequency."""
 
 
-def colour_shift(reduced: Tensor, lr: Tensor, correction: Correction) -> Tensor | None:
-    """Return what to add to `lr` (3,h,w) before it is enlarged, so that the reduced result agrees with it; None: nothing.
+def colour_shift(added: Tensor, correction: Correction) -> Tensor | None:
+    """Return what to add to the input (3,h,w) before it is enlarged, so that colours stay; None: nothing.
 
-    `reduced` (3,h,w) is the uncorrected result at the input's size. "mean": one shift per channel, (3,1,1). "wavelet":
-    the low band of the à trous wavelet of their difference, (3,h,w), as StableSR does it on the output's grid (Wang et
-    al., arXiv 2305.07015, repository IceClear/StableSR, S-Lab licence: the idea, none of its code).
+    `added` (3,h,w) is what the denoiser adds, reduced to the input's size. "mean": one shift per channel, (3,1,1).
+    "wavelet": the low band of its à trous wavelet, (3,h,w), as StableSR does it on the output's grid (Wang et al.,
+    arXiv 2305.07015, repository IceClear/StableSR, S-Lab licence: the idea, none of its code).
     """
     if correction == "none":
         return None
-    difference = lr - reduced
-    if correction == "mean":
-        return difference.mean(dim=(1, 2), keepdim=True)
-    return _low_band(difference)
+    return -(added.mean(dim=(1, 2), keepdim=True) if correction == "mean" else _low_band(added))
 
 
 def _low_band(planes: Tensor) -> Tensor:

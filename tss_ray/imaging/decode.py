@@ -33,7 +33,8 @@ _PLUGINS = {"pillow_jxl": "JXL"}
 """Readers that register themselves with Pillow when they are imported; used where they are installed."""
 
 _SIGNATURES = re.compile(
-    rb"\x89PNG|\xff\xd8\xff|GIF8[79]a|II\*\0|MM\0\*|RIFF....WEBP|....ftypavi[fs]|\0\0\0\x0cjP  |II\+\0|MM\0\+", re.DOTALL
+    rb"\x89PNG|\xff\xd8\xff|GIF8[79]a|II\*\0|MM\0\*|RIFF....WEBP|....ftypavi[fs]|\0\0\0\x0cjP  |II\+\0|MM\0\+",
+    re.DOTALL,
 )
 """How a file begins that is an image at least by intention; without one, unreadable bytes are "not_an_image"."""
 
@@ -93,8 +94,8 @@ def decode(data: bytes, max_px: int, *, animations: bool = True) -> DecodedImage
 
     Raises DecodeError, of kind "empty"; "too_large", found from the header, before anything of that size is allocated,
     if width · height > max_px; "corrupt"; "unsupported_mode"; "animation" for more frames or pages than one, unless
-    `animations` lets the first pass; and for what is no image of ours "video", "audio", "vector", "document", "archive",
-    "unsupported_format", or "not_an_image".
+    `animations` lets the first pass; and for what is no image of ours "video", "audio", "vector", "document",
+    "archive", "unsupported_format", or "not_an_image".
     """
     if not data:
         raise DecodeError("empty", "the file holds no bytes; upload it again or remove it")
@@ -140,7 +141,7 @@ def _pixels(image: Image.Image, data: bytes, max_px: int) -> Pixels:
     """Return the upright pixels of an opened image, as deep as its file."""
     if is_deep_png(image):
         return _turned(read_deep_png(data, image.info.get("transparency")), orientation(image))
-    if is_deep_tiff(image, _DEEP):
+    if is_deep_tiff(image):
         return _turned(read_deep_tiff(data, max_px)[0], orientation(image))
     plain = _plain(image)
     values, transparent_value = np.array(plain), plain.info.get("transparency")

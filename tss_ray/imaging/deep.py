@@ -15,6 +15,7 @@ from tss_ray.errors import DecodeError
 from tss_ray.imaging.pixels import Pixels
 
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_BITS_PER_SAMPLE, _PLANAR = 258, 284
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _ASSOCIATED_ALPHA, _ALPHA = 1, 2
 
@@ -29,10 +30,15 @@ def is_deep_png(image: Image.Image) -> bool:
     return image.format == "PNG" and any(";16B" in str(t) and "I;16B" not in str(t) for t in getattr(image, "tile", ()))
 
 
-def is_deep_tiff(image: Image.Image, deep_modes: tuple[str, ...]) -> bool:
-    """Say whether an opened, not yet loaded TIFF holds more than 8 bits of grey or RGB."""
-    deep = image.mode in deep_modes or any(";16" in str(tile) for tile in getattr(image, "tile", ()))
-    return image.format == "TIFF" and deep and image.mode != "CMYK"
+def is_deep_tiff(image: Image.Image) -> bool:
+    """Say whether an opened TIFF holds more than 8 bits, other than CMYK, of which Pillow takes the high byte.
+
+    By the tag, not by Pillow's mode: of separate planes of 16 bits Pillow makes pixels that are none.
+    """
+    tags = getattr(image, "tag_v2", {})
+    depth = tags.get(_BITS_PER_SAMPLE, (1,))
+    deep = image.format == "TIFF" and max(depth if isinstance(depth, tuple) else (depth,)) > 8
+    return deep and (image.mode != "CMYK" or tags.get(_PLANAR) == 2)
 
 
 def read_deep_png(data: bytes, transparent: object) -> NDArray[np.uint16]:
@@ -50,8 +56,9 @@ def read_deep_png(data: bytes, transparent: object) -> NDArray[np.uint16]:
 def read_deep_tiff(data: bytes, max_px: int) -> tuple[Pixels, bytes | None]:
     """Return (h,w,c) uint8 or uint16 of the first page, not turned by its orientation, and its ICC profile.
 
-    Floats of [0,1] become 16 bits; 32-bit integers are read as 16, or as 8 if nothing in them exceeds 255. Premultiplied
-    colour is made straight. Raises DecodeError, of kind "too_large" or "unsupported_mode", and whatever tifffile raises.
+    Floats of [0,1] become 16 bits; 32-bit integers are read as 16, or as 8 if nothing in them exceeds 255.
+    Premultiplied colour is made straight. Raises DecodeError, of kind "too_large" or "unsupported_mode", and whatever
+    tifffile raises.
     """
     import tifffile
 
@@ -70,7 +77,8 @@ def read_deep_tiff(data: bytes, max_px: int) -> tuple[Pixels, bytes | None]:
 def as_integers(values: NDArray[Any], shallow_if_small: bool) -> Pixels:
     """Return any numbers as uint8 or uint16, same shape: floats of [0,1] become 16 bits.
 
-    `shallow_if_small` reads integers of 32 bits that nowhere exceed 255 as 8 bits. Raises DecodeError "unsupported_mode".
+    `shallow_if_small` reads integers of 32 bits that nowhere exceed 255 as 8 bits. Raises DecodeError
+    "unsupported_mode".
     """
     lowest, highest = values.min(), values.max()
     if values.dtype.kind == "f":

@@ -8,8 +8,8 @@ _PATTERNS: tuple[tuple[str, bytes, str], ...] = (
      rb"(?:<!DOCTYPE svg[^>]*>\s*)?<svg[\s>]|\x1f\x8b.{8}.{0,64}\.svg", "render it at the size that you need"),
     ("archive", rb"PK\x03\x04|PK\x05\x06|\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd|.{257}ustar",
      "unpack it"),
-    ("video", rb"....ftyp(?:iso|mp4|avc1|M4V|qt  |3g|dash|MSNV|f4v)|\x1aE\xdf\xa3|RIFF....AVI |FLV\x01|\0\0\x01[\xba\xb3]|OggS"
-     rb"|\x30\x26\xb2\x75", "extract its frames"),
+    ("video", rb"....ftyp(?:iso|mp4|avc1|M4V|qt  |3g|dash|MSNV|f4v)|\x1aE\xdf\xa3|RIFF....AVI |FLV\x01"
+     rb"|\0\0\x01[\xba\xb3]|OggS|\x30\x26\xb2\x75", "extract its frames"),
     ("audio", rb"ID3|fLaC|RIFF....WAVE|\xff[\xfb\xf3\xf2]|....ftypM4A", "leave it out of the input"),
     ("unsupported_format", rb"....ftyp(?:hei|hev|mif1|msf1)|\xff\x0a|\0\0\0\x0cJXL |8BPS|v/1\x01|#\?RADIANCE|FUJIFILM",
      "convert it to PNG, TIFF or JPEG; JPEG XL is read where the extra `jxl` is installed"),

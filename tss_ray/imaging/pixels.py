@@ -1,9 +1,12 @@
 """The form of an image as files have it: (h,w,c) integers of 8 or 16 bits."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+Pixels = NDArray[Any]
+"""uint8 or uint16; numpy's static types cannot follow a depth that is chosen by the file."""
 
 
 def num_bits(pixels: Pixels) -> int:

@@ -36,7 +36,9 @@ def write_tiff(
     height, width, channels = shape
     exif = _exif(metadata.exif)
     options: dict[str, Any] = {"resolution": metadata.dpi, "resolutionunit": "INCH"} if metadata.dpi else {}
-    with tifffile.TiffWriter(file, byteorder="<", bigtiff=height * width * channels * bits // 8 > _BIG_FROM_BYTES) as tiff:
+    with tifffile.TiffWriter(
+        file, byteorder="<", bigtiff=height * width * channels * bits // 8 > _BIG_FROM_BYTES
+    ) as tiff:
         tiff.write(
             _strips(bands),
             shape=shape if channels > 1 else shape[:2],

@@ -54,12 +54,11 @@ def finish(spec: JobSpec, image: PreparedImage, denoised: DenoisedImage, scale: 
     if row.left_alone_by:
         return Finished(*_encoded(spec, image, [source]))
     composition = Composition(denoised, scale, model_planes(source, is_linear(image.icc_profile)))
-    reduced = composition.reduced()
     correction = spec.colour.correction if denoised.tiles else "none"
-    shift = colour_shift(reduced, composition.lr, correction)
+    shift = None if correction == "none" else colour_shift(composition.added(), correction)
     if shift is not None:
         composition.add(shift)
-        reduced = composition.reduced()
+    reduced = composition.reduced()
     file, image_format = _encoded(spec, image, _bands(image, source, composition))
     return Finished(
         file,
@@ -70,7 +69,9 @@ def finish(spec: JobSpec, image: PreparedImage, denoised: DenoisedImage, scale: 
     )
 
 
-def _encoded(spec: JobSpec, image: PreparedImage, bands: "list[Pixels] | Iterator[Pixels]") -> tuple[EncodedImage, Format]:
+def _encoded(
+    spec: JobSpec, image: PreparedImage, bands: "list[Pixels] | Iterator[Pixels]"
+) -> tuple[EncodedImage, Format]:
     row, options, source = image.row, spec.encode, cast(Pixels, image.pixels)
     image_format = cast(Format, output_format(row.image_key, options.format))
     encoded = encode_bands(
@@ -103,9 +104,7 @@ def _bands(image: PreparedImage, source: Pixels, composition: Composition) -> It
     step = height if height * width <= BAND_PX else max(1, BAND_PX // width)
     for first in range(0, height, step):
         last = min(first + step, height)
-        yield from_model_planes(
-            rows(first, last), alpha_rows and alpha_rows(first, last), source, linear
-        )
+        yield from_model_planes(rows(first, last), alpha_rows and alpha_rows(first, last), source, linear)
 
 
 def resized(rows: Rows, length: int, height: int, width: int) -> Rows:

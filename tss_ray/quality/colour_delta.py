@@ -1,6 +1,7 @@
-"""Has the colour of a picture drifted? The output reduced again, against the input, as a distance that eyes would feel."""
+"""Has the colour of a picture drifted? The output reduced again, against the input, as a distance that eyes feel."""
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -16,11 +17,12 @@ def colour_delta_e(reduced: Tensor, lr: Tensor) -> float:
     """
     from skimage.color import deltaE_ciede2000, rgb2lab  # here: a job that only reads rows does not need it
 
-    size = tuple(min(side, _MAX_SIDE_PX) for side in lr.shape[1:])
+    size = min(lr.shape[1], _MAX_SIDE_PX), min(lr.shape[2], _MAX_SIDE_PX)
     labs = [rgb2lab(_averaged(planes, size)) for planes in (reduced, lr)]
     return float(np.mean(deltaE_ciede2000(*labs)))
 
 
-def _averaged(planes: Tensor, size: tuple[int, ...]) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+def _averaged(planes: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
     boxes = functional.adaptive_avg_pool2d(planes.clamp(0, 1), size)
-    return boxes.permute(1, 2, 0).contiguous().numpy()
+    averaged: NDArray[np.float32] = boxes.permute(1, 2, 0).contiguous().numpy()
+    return averaged
