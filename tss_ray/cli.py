@@ -43,13 +43,23 @@ def upscale(
     steps: Annotated[int | None, typer.Option(help="the same number of denoising steps for every image")] = None,
     budget: Annotated[Path | None, typer.Option(help="plan.json of tss-ray plan: steps as it chose them")] = None,
     no_controller: Annotated[bool, typer.Option("--no-controller", help="keep the plan's one multiplier")] = False,
-    image_format: Annotated[str | None, typer.Option("--format", help="png, webp or jpeg")] = None,
+    image_format: Annotated[str | None, typer.Option("--format", help="same, png, webp, jpeg, tiff or avif")] = None,
     actors: Annotated[int | None, typer.Option(help="super-resolution actors")] = None,
     gpus_per_actor: Annotated[float | None, typer.Option(help="0 for the CPU")] = None,
     s3_endpoint_url: Annotated[str | None, typer.Option(help="an S3-compatible server")] = None,
     s3_region: Annotated[str | None, typer.Option(help="where the buckets are")] = None,
     seed: Annotated[int | None, typer.Option(help="of the noise")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="exit with 3 if anything was quarantined")] = False,
+    scale: Annotated[float | None, typer.Option(help="up to 4, like 2 or 1.5")] = None,
+    max_side: Annotated[int | None, typer.Option(help="px: the longer side of a result at most")] = None,
+    target_megapixels: Annotated[float | None, typer.Option(help="the area of a result at most")] = None,
+    skip_larger_than: Annotated[int | None, typer.Option(help="px: inputs with a longer side are left alone")] = None,
+    quality: Annotated[int | None, typer.Option(help="1 to 100: of jpeg, avif and lossy webp")] = None,
+    metadata: Annotated[str | None, typer.Option(help="keep or strip EXIF, XMP and resolution")] = None,
+    icc: Annotated[str | None, typer.Option(help="keep the colour profile, convert to srgb, or strip it")] = None,
+    animation: Annotated[
+        str | None, typer.Option(help="of several frames or pages take the first, or quarantine")
+    ] = None,
     take_over: Annotated[bool, typer.Option("--take-over", help="take the output from a run that holds it")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="delete the rows of OUTPUT and their images first")
@@ -59,7 +69,7 @@ def upscale(
     ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="any setting, like plan.n=3; repeatable")] = None,
 ) -> None:
-    """Upscale every image of INPUT by 4 into OUTPUT, and write one manifest row for each."""
+    """Upscale every image of INPUT, by 4 as a rule, into OUTPUT, and write one manifest row for each."""
     flags: dict[str, Any] = {
         "input": source,
         "output": output,
@@ -73,6 +83,14 @@ def upscale(
         "store.s3_region": s3_region,
         "seed": seed,
         "strict": strict or None,
+        "scale": scale,
+        "size.max_side_px": max_side,
+        "size.target_megapixels": target_megapixels,
+        "size.skip_larger_than_px": skip_larger_than,
+        "encode.quality": quality,
+        "encode.metadata": metadata,
+        "encode.icc": icc,
+        "decode.animation": animation,
     }
     overrides = {key: value for key, value in flags.items() if value is not None} | parse_settings(settings or [])
     if budget is not None:

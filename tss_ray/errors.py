@@ -11,7 +11,8 @@ TssRayError
 ├── ModelError           weights are missing, damaged, or not what their card says       exit code 2
 ├── ImageError           one image is at fault: it becomes a row, never an exit
 │   ├── DecodeError      its bytes are not an image that we can read
-│   └── EncodeError      its pixels do not fit the output format
+│   ├── EncodeError      its pixels do not fit the output format
+│   └── GateError        what the model made of it is no picture of it
 ├── EngineError          the engine broke a promise of its own (a bug, please report)    exit code 1
 └── TrainingError        a training run cannot start or go on                            exit code 2
 """
@@ -73,6 +74,10 @@ class EncodeError(ImageError):
     """The pixels do not fit the output format."""
 
 
+class GateError(ImageError):
+    """What the model made is no picture of its input."""
+
+
 class EngineError(TssRayError):
     """The engine broke a promise of its own."""
 
@@ -88,6 +93,7 @@ __all__ = [
     "DecodeError",
     "EncodeError",
     "EngineError",
+    "GateError",
     "ImageError",
     "InputError",
     "LeaseError",

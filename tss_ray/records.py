@@ -40,6 +40,11 @@ class ManifestRow:
     output_bytes: int | None = None
     input_sha256: str | None = None
     output_sha256: str | None = None
+    in_bits: int | None = None
+    """Per channel, as they were used: 8 or 16."""
+    out_bits: int | None = None
+    left_alone_by: str | None = None
+    """The setting of `size` by which the image was large enough already; it was written at its own size."""
 
     texture_score: float | None = None
     """In [0,1]; see `diffusion.texture`."""
@@ -92,6 +97,9 @@ class ManifestRow:
     """This image's share of the forwards it took part in."""
     lr_consistency_psnr: float | None = None
     """dB between the output reduced again and the input; see `quality.lr_consistency`."""
+    colour_delta_e: float | None = None
+    """Mean CIEDE2000 between the output reduced again and the input; see `quality.colour_delta`."""
+    colour_correction: str | None = None
     node: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None

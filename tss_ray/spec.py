@@ -202,9 +202,37 @@ class BudgetSpec(_Frozen):
 class EncodeSpec(_Frozen):
     """What the output files are."""
 
-    format: Literal["png", "webp", "jpeg"] = "png"
-    quality: int = Field(95, ge=1, le=100, description="jpeg, and webp when it is lossy")
+    format: Literal["same", "png", "webp", "jpeg", "tiff", "avif"] = Field(
+        "png", description="same: what the input's extension says, PNG where that cannot be written"
+    )
+    quality: int = Field(95, ge=1, le=100, description="jpeg, avif, and webp when it is lossy")
     lossless: bool = Field(True, description="webp only")
+    metadata: Literal["keep", "strip"] = Field("keep", description="EXIF, XMP and resolution; strip for privacy")
+    icc: Literal["keep", "srgb", "strip"] = Field(
+        "keep", description="srgb: convert the pixels and embed none; strip: leave the pixels and embed none"
+    )
+
+
+class DecodeSpec(_Frozen):
+    """How inputs are read."""
+
+    animation: Literal["first", "quarantine"] = Field("first", description="files of several frames or pages")
+
+
+class ColourSpec(_Frozen):
+    """What is done about colours that drift in denoising."""
+
+    correction: Literal["none", "mean", "wavelet"] = Field(
+        "wavelet", description="mean: one shift per channel; wavelet: the input's low frequencies"
+    )
+
+
+class SizeSpec(_Frozen):
+    """How large results become at most; what is there already is left alone, and nothing is ever reduced."""
+
+    max_side_px: int | None = Field(None, ge=1, description="longer side of a result")
+    target_megapixels: float | None = Field(None, gt=0, description="area of a result, in 10⁶ px")
+    skip_larger_than_px: int | None = Field(None, ge=1, description="inputs with a longer side are left alone")
 
 
 class LimitSpec(_Frozen):
@@ -257,13 +285,16 @@ class JobSpec(_Frozen):
     input: str = Field(min_length=1)
     output: str = Field(min_length=1)
     model: str = "tss-x4-small"
-    scale: Literal[4] = 4
+    scale: float = Field(4, gt=1, le=4, description="what is below the model's own factor is made from its result")
     seed: int = Field(0, ge=0, lt=2**63)
     strict: bool = Field(False, description="exit with 3 if anything was quarantined")
     tiles: TileSpec = TileSpec()
     plan: PlanSpec = PlanSpec()
     budget: BudgetSpec = BudgetSpec()
     encode: EncodeSpec = EncodeSpec()
+    decode: DecodeSpec = DecodeSpec()
+    colour: ColourSpec = ColourSpec()
+    size: SizeSpec = SizeSpec()
     limits: LimitSpec = LimitSpec()
     store: StoreSpec = StoreSpec()
     compute: ComputeSpec = ComputeSpec()
@@ -279,7 +310,7 @@ class JobSpec(_Frozen):
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 
-_DECIDES = ("scale", "seed", "tiles", "plan", "budget", "encode", "limits")
+_DECIDES = ("scale", "seed", "tiles", "plan", "budget", "encode", "decode", "colour", "size", "limits")
 
 
 def load_spec(path: Path | None, overrides: dict[str, Any]) -> JobSpec:

@@ -1,22 +1,11 @@
-"""Transparency: enlarged by plain bicubic, and kept from bleeding the colours hidden under it.
+"""Transparency, enlarged by plain bicubic, is kept from bleeding the colours hidden under it.
 
 A transparent pixel still stores a colour, often black, which no one was meant to see. A filter that mixes it with its
 visible neighbours draws a fringe along the edge; mixing premultiplied colours does not.
 """
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-
-from tss_ray.imaging.resample import upsample
-
-
-def enlarge_alpha(alpha: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """Enlarge (h,w) to (h·scale, w·scale) by the package's bicubic, its ringing clipped to 0…255."""
-    plane = torch.from_numpy(alpha.astype(np.float32))[None, None]
-    enlarged: NDArray[np.uint8] = upsample(plane, scale)[0, 0].clamp(0, 255).round().to(torch.uint8).numpy()
-    return enlarged
 
 
 def premultiply(colour: Tensor, alpha: Tensor) -> Tensor:

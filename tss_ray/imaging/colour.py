@@ -1,8 +1,12 @@
 """Colour profiles: which one fits which pixels, and the way out of CMYK."""
 
 import io
+from functools import lru_cache
 
+import numpy as np
 from PIL import Image, ImageCms
+
+from tss_ray.imaging.pixels import Pixels
 
 _SPACE_OF_CHANNELS = {1: b"GRAY", 2: b"GRAY", 3: b"RGB ", 4: b"RGB "}
 
@@ -38,3 +42,59 @@ def cmyk_to_rgb(image: Image.Image, icc_profile: object) -> Image.Image:
         if converted is not None:
             return converted
     return image.convert("RGB")
+
+
+def to_srgb(pixels: Pixels, icc_profile: bytes | None) -> Pixels:
+    """Return (h,w,1…4) of a profile as the same depth and channels of sRGB; unchanged without a profile.
+
+    Through lcms2 at the pixels' own depth (imagecodecs; Pillow's own transforms have 8 bits), relative colorimetric
+    with black point compensation. Grey stays grey: its colours in sRGB are neutral. Colours beyond sRGB are clipped.
+    """
+    if icc_profile is None:
+        return pixels
+    import imagecodecs
+
+    num_colours = 1 if pixels.shape[2] < 3 else 3
+    colour = np.ascontiguousarray(pixels[..., :num_colours])
+    converted: Pixels = imagecodecs.cms_transform(
+        colour if num_colours == 3 else colour[..., 0],
+        icc_profile,
+        _srgb_profile(),
+        colorspace="rgb" if num_colours == 3 else "gray",
+        outcolorspace="rgb",
+        intent=int(ImageCms.Intent.RELATIVE_COLORIMETRIC),
+        flags=int(ImageCms.Flags.BLACKPOINTCOMPENSATION),
+    )
+    return np.concatenate([converted[..., :num_colours], pixels[..., num_colours:]], axis=2)
+
+
+@lru_cache(maxsize=64)
+def is_linear(icc_profile: bytes | None) -> bool:
+    """Say whether values under this profile are proportional to light: half of white shows as 188 of 255 in sRGB.
+
+    A model has learnt from pictures as they are shown, in which half of white is 118 to 150; linear ones look too dark
+    to it, and their shadows have too few levels.
+    """
+    if icc_profile is None:
+        return False
+    mode = "L" if icc_profile[16:20] == b"GRAY" else "RGB"
+    try:
+        shown = ImageCms.profileToProfile(
+            Image.new(mode, (1, 1), 128 if mode == "L" else (128, 128, 128)),
+            ImageCms.ImageCmsProfile(io.BytesIO(icc_profile)),
+            ImageCms.createProfile("sRGB"),
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            outputMode="RGB",
+        )
+    except (ImageCms.PyCMSError, OSError):
+        return False
+    return shown is not None and bool(np.asarray(shown).mean() > _LINEAR_FROM)
+
+
+_LINEAR_FROM = 175
+
+
+@lru_cache(maxsize=1)
+def _srgb_profile() -> bytes:
+    profile: bytes = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return profile

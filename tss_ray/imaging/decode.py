@@ -1,24 +1,40 @@
 """Bytes of an image file to pixels, whatever the file turns out to hold."""
 
 import dataclasses
+import importlib
+import importlib.util
 import io
+import logging
 import re
-import struct
 import warnings
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from tss_ray.errors import DecodeError
 from tss_ray.imaging.colour import cmyk_to_rgb, fitting_profile
+from tss_ray.imaging.deep import (
+    as_integers,
+    is_deep_png,
+    is_deep_tiff,
+    is_tiff,
+    read_deep_png,
+    read_deep_tiff,
+    unsupported,
+)
+from tss_ray.imaging.kinds import kind_of_other
+from tss_ray.imaging.metadata import NO_METADATA, Metadata, orientation, read_metadata, read_tiff_metadata
+from tss_ray.imaging.pixels import Pixels
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF")
 """Named, because Pillow would also try formats that start other programs (EPS) or fit any bytes at all (TGA)."""
+_PLUGINS = {"pillow_jxl": "JXL"}
+"""Readers that register themselves with Pillow when they are imported; used where they are installed."""
 
 _SIGNATURES = re.compile(
-    rb"\x89PNG|\xff\xd8\xff|GIF8[79]a|II\*\0|MM\0\*|RIFF....WEBP|....ftypavi[fs]|\0\0\0\x0cjP  ", re.DOTALL
+    rb"\x89PNG|\xff\xd8\xff|GIF8[79]a|II\*\0|MM\0\*|RIFF....WEBP|....ftypavi[fs]|\0\0\0\x0cjP  |II\+\0|MM\0\+",
+    re.DOTALL,
 )
 """How a file begins that is an image at least by intention; without one, unreadable bytes are "not_an_image"."""
 
@@ -57,36 +73,35 @@ _PILLOW_MODULES = re.compile(r"PIL\.")
 class DecodedImage:
     """An upright image and what its file was."""
 
-    pixels: NDArray[np.uint8]
-    """(h,w,c): c = 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA; alpha is straight, not premultiplied."""
+    pixels: Pixels
+    """(h,w,c) uint8, or uint16 where the file has more than 8 bits: c = 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA; alpha is
+    straight, not premultiplied."""
     mode: str
     """Pillow's mode of the file as it was."""
     format: str
     """Pillow's name: PNG, JPEG, MPO (a JPEG of several pictures), …"""
     icc_profile: bytes | None
     """The profile that `pixels` are in; None means sRGB, as usual."""
+    metadata: Metadata = NO_METADATA
 
 
-def decode(data: bytes, max_px: int) -> DecodedImage:
+def decode(data: bytes, max_px: int, animations: bool = True) -> DecodedImage:
     """Decode a file: upright by its EXIF orientation, grey as grey, the first frame of an animation.
 
-    Eight bits come out at present. Deeper greys are scaled, not clipped: 16 bits by 1/257, floats from [0,1]. An "I"
-    image is read as 16 bits, or as 8 if it is no PPM and nothing in it exceeds 255. Pillow itself reduces 16-bit
-    colour, by its high byte. CMYK becomes sRGB.
+    16-bit grey, and 16-bit colour of PNG and TIFF, come out as they are; other formats with more than 8 bits of colour
+    (AVIF, JPEG 2000, PPM) give 8. Floats of [0,1] become 16 bits. An "I" image is read as 16 bits, or as 8 if it is no
+    PPM and nothing in it exceeds 255. CMYK becomes sRGB.
 
-    Raises DecodeError, of kind "empty"; "not_an_image"; "too_large", found from the header, before anything of that
-    size is allocated, if width · height > max_px; "corrupt"; "unsupported_mode".
+    Raises DecodeError, of kind "empty"; "too_large", found from the header, before anything of that size is allocated,
+    if width · height > max_px; "corrupt"; "unsupported_mode"; "animation" for more frames or pages than one, unless
+    `animations` lets the first pass; and for what is no image of ours "video", "audio", "vector", "document",
+    "archive", "unsupported_format", or "not_an_image".
     """
     if not data:
         raise DecodeError("empty", "the file holds no bytes; upload it again or remove it")
-    _prepare_pillow(max_px)
+    _prepare_libraries(max_px)
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            _refuse_if_large(image.size, max_px)
-            mode, file_format = image.mode, image.format or "unknown"
-            icc_profile = image.info.get("icc_profile")
-            plain = _plain(image)
-            values, transparent_value = np.array(plain), plain.info.get("transparency")
+        return _decoded(data, max_px, animations)
     except DecodeError:
         raise
     except Image.DecompressionBombError as error:
@@ -94,21 +109,53 @@ def decode(data: bytes, max_px: int) -> DecodedImage:
     except Exception as error:
         # The one place for a broad except: parsers fed with hostile bytes raise whatever they stumble over.
         if isinstance(error, UnidentifiedImageError) and not _SIGNATURES.match(data):
-            known = ", ".join(_FORMATS)
-            message = f"the bytes are none of {known}; convert the file or leave it out of the input"
-            raise DecodeError("not_an_image", message) from error
+            kind, remedy = kind_of_other(data)
+            message = f"the bytes are none of {', '.join(_formats())}; {remedy}"
+            raise DecodeError(kind, message) from error
         reason = "no reader accepts its header" if isinstance(error, UnidentifiedImageError) else repr(error)
         raise DecodeError("corrupt", f"the file is damaged: {reason}; replace it by an intact copy") from error
 
+
+def _decoded(data: bytes, max_px: int, animations: bool) -> DecodedImage:
+    try:
+        image = Image.open(io.BytesIO(data), formats=_formats())
+    except UnidentifiedImageError:
+        if not is_tiff(data):
+            raise
+        pixels, icc_profile = read_deep_tiff(data, max_px)  # float colour, 16-bit grey with alpha: no mode of Pillow's
+        metadata, turned = read_tiff_metadata(data)
+        profile = fitting_profile(icc_profile, pixels.shape[2])
+        return DecodedImage(_turned(pixels, turned), "TIFF", "TIFF", profile, metadata)
+    with image:
+        _refuse_if_large(image.size, max_px)
+        if not animations and image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+            raise DecodeError("animation", f"{image.n_frames} frames; choose decode.animation first or split the file")  # type: ignore[attr-defined]
+        mode, file_format, icc_profile = image.mode, image.format or "unknown", image.info.get("icc_profile")
+        pixels = _pixels(image, data, max_px)
+        return DecodedImage(
+            pixels, mode, file_format, fitting_profile(icc_profile, pixels.shape[2]), read_metadata(image)
+        )
+
+
+def _pixels(image: Image.Image, data: bytes, max_px: int) -> Pixels:
+    """Return the upright pixels of an opened image, as deep as its file."""
+    if is_deep_png(image):
+        return _turned(read_deep_png(data, image.info.get("transparency")), orientation(image))
+    if is_deep_tiff(image):
+        return _turned(read_deep_tiff(data, max_px)[0], orientation(image))
+    plain = _plain(image)
+    values, transparent_value = np.array(plain), plain.info.get("transparency")
     if values.dtype == np.uint8:
-        pixels = values if values.ndim == 3 else values[:, :, None]
-    else:
-        pixels = _reduced(values, transparent_value, file_format)
-    return DecodedImage(pixels, mode, file_format, fitting_profile(icc_profile, pixels.shape[2]))
+        return values if values.ndim == 3 else values[:, :, None]
+    grey = as_integers(values, shallow_if_small=image.format != "PPM")[:, :, None]
+    if not isinstance(transparent_value, int):
+        return grey
+    opaque = (values != transparent_value)[:, :, None].astype(grey.dtype) * np.iinfo(grey.dtype).max
+    return np.concatenate([grey, opaque], axis=2)
 
 
-def _prepare_pillow(max_px: int) -> None:
-    """Keep Pillow's warnings out of the log, and its own pixel cap out of the way of a higher one.
+def _prepare_libraries(max_px: int) -> None:
+    """Keep the libraries' warnings out of the log, and Pillow's own pixel cap out of the way of a higher one.
 
     Both are process-wide and several threads decode at once, so both only ever go one way and may be repeated:
     `warnings.catch_warnings` around each decode would restore the filters of another thread. The cap is left alone
@@ -116,6 +163,7 @@ def _prepare_pillow(max_px: int) -> None:
     """
     if not any(action == "ignore" and module == _PILLOW_MODULES for action, _, _, module, _ in warnings.filters):
         warnings.filterwarnings("ignore", module=_PILLOW_MODULES.pattern)
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it tells of every oddity of a file that it then reads
     if Image.MAX_IMAGE_PIXELS is not None and max_px > Image.MAX_IMAGE_PIXELS:
         Image.MAX_IMAGE_PIXELS = max_px
 
@@ -129,53 +177,42 @@ def _refuse_if_large(size: tuple[int, int], max_px: int) -> None:
 
 def _plain(image: Image.Image) -> Image.Image:
     """Load the image; return it upright as L, LA, RGB or RGBA, or in one of the deep modes."""
-    # Pillow has no 16-bit grey + alpha and spreads it over RGBA; the raw mode in the file is gone once it is loaded.
-    spread_grey = image.format == "PNG" and any("LA;16B" in str(tile) for tile in getattr(image, "tile", ()))
     image.load()
     if 0 in image.size:
         raise ValueError(f"{image.size[0]}×{image.size[1]} px")
-    transposition = _TRANSPOSITIONS.get(_orientation(image))
+    transposition = _TRANSPOSITIONS.get(orientation(image))
     upright = image if transposition is None else image.transpose(transposition)
-    if spread_grey:
-        return Image.merge("LA", (upright.getchannel("R"), upright.getchannel("A")))
     if image.mode in _DEEP:
         return upright
     if image.mode == "CMYK":
         return cmyk_to_rgb(upright, image.info.get("icc_profile"))
     if image.mode not in _EIGHT_BIT:
-        raise _unsupported(f"mode {image.mode}")
+        raise unsupported(f"mode {image.mode}")
     target = _EIGHT_BIT[image.mode]
     if image.has_transparency_data:
         target = _WITH_ALPHA.get(target, target)
     return upright.convert(target)
 
 
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation; 1 if the EXIF block is unreadable, since the picture beside it is not at fault."""
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except (ArithmeticError, AttributeError, LookupError, OSError, SyntaxError, TypeError, ValueError, struct.error):
-        return 1
-    return orientation if isinstance(orientation, int) else 1
+def _turned(pixels: Pixels, orientation_tag: int) -> Pixels:
+    """Return (h,w,c) upright, as `_TRANSPOSITIONS` does it for Pillow's images."""
+    if orientation_tag in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation_tag in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation_tag in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
 
 
-def _reduced(values: NDArray[Any], transparent_value: object, file_format: str) -> NDArray[np.uint8]:
-    """Return (h,w) grey of 16-bit, 32-bit or float as (h,w,1) uint8, or (h,w,2) where one value is transparent."""
-    lowest, highest = values.min(), values.max()
-    if values.dtype.kind == "f":
-        if not (lowest >= 0 and highest <= 1):  # so written, NaN is refused too
-            raise _unsupported("float pixels outside [0,1]")
-        grey = np.rint(values * np.float32(255))
-    else:
-        if lowest < 0 or highest > 65535:
-            raise _unsupported(f"integer pixels from {lowest} to {highest}")
-        is_8_bit = values.dtype.itemsize == 4 and highest <= 255 and file_format != "PPM"
-        grey = values if is_8_bit else (values.astype(np.int32) + 128) // 257
-    channels = [grey.astype(np.uint8)]
-    if isinstance(transparent_value, int):
-        channels.append(np.where(values == transparent_value, 0, 255).astype(np.uint8))
-    return np.stack(channels, axis=-1)
+@lru_cache(maxsize=1)
+def _formats() -> tuple[str, ...]:
+    """Return what may be opened: our formats, and those of plugins that are installed."""
+    return _FORMATS + tuple(name for module, name in _PLUGINS.items() if _imported(module))
 
 
-def _unsupported(what: str) -> DecodeError:
-    return DecodeError("unsupported_mode", f"{what} cannot be read; convert the file to 8 or 16 bits of grey or RGB")
+def _imported(module: str) -> bool:
+    if importlib.util.find_spec(module) is None:
+        return False
+    importlib.import_module(module)
+    return True

@@ -31,24 +31,41 @@ class Stitcher:
     a plane of weights as large as the output, and where a single tile covers a pixel it comes through unchanged.
     """
 
-    def __init__(self, grid: TileGrid, scale: int, channels: int = 3, device: torch.device | str = "cpu") -> None:
-        """Allocate the output on `device`. Raises EngineError if the grid leaves a pixel uncovered."""
+    def __init__(
+        self,
+        grid: TileGrid,
+        scale: int,
+        channels: int = 3,
+        device: torch.device | str = "cpu",
+        rows: tuple[int, int] | None = None,
+    ) -> None:
+        """Allocate the output on `device`: all of it, or only its rows [first, last), bit for bit the same.
+
+        Raises EngineError if the grid leaves a pixel uncovered.
+        """
         self._grid = grid
+        self._first, self._last = rows or (0, grid.height * scale)
         self._boxes = tuple(grid.boxes())
         self._scale = scale
         self._tile_shape = (channels, grid.tile_px * scale, grid.tile_px * scale)
         self._row_weights = _shares(grid.tops, grid.height, grid, scale).to(device)
         self._column_weights = _shares(grid.lefts, grid.width, grid, scale).to(device)
-        self._output = torch.zeros((channels, grid.height * scale, grid.width * scale), device=device)
+        self._output = torch.zeros((channels, self._last - self._first, grid.width * scale), device=device)
         self._waiting: dict[int, Tensor] = {}
-        self._next = 0
+        touching = [i for i, top in enumerate(grid.tops) if self._touches(top)]
+        self._next, self._end = touching[0] * len(grid.lefts), (touching[-1] + 1) * len(grid.lefts)
+
+    @property
+    def indices(self) -> range:
+        """Which tiles are still needed."""
+        return range(self._next, self._end)
 
     def add(self, index: int, tile: Tensor) -> None:
         """Take the tile (C, tile_px·scale, tile_px·scale) float32 of box number `index`; it must not change afterwards.
 
         Raises EngineError for an unknown index, one added before, or another shape or dtype.
         """
-        if not 0 <= index < len(self._boxes):
+        if not 0 <= index < self._end:
             raise EngineError(f"tile {index} of {len(self._boxes)} does not exist; {_REPORT}")
         if index < self._next or index in self._waiting:
             raise EngineError(f"tile {index} was stitched twice; {_REPORT}")
@@ -62,9 +79,9 @@ class Stitcher:
             self._next += 1
 
     def finish(self) -> Tensor:
-        """Return the image (C, height·scale, width·scale) float32. Raises EngineError if a tile never came."""
-        if self._next < len(self._boxes):
-            missing = [i for i in range(self._next, len(self._boxes)) if i not in self._waiting]
+        """Return (C, rows, width·scale) float32, as a rule all rows. Raises EngineError if a tile never came."""
+        if self._next < self._end:
+            missing = [i for i in self.indices if i not in self._waiting]
             raise EngineError(f"{len(missing)} tiles never came, the first is {missing[0]}; {_REPORT}")
         return self._output
 
@@ -72,8 +89,14 @@ class Stitcher:
         row, column = divmod(index, len(self._grid.lefts))
         top, left = (position * self._scale for position in self._boxes[index])
         _, height, width = self._tile_shape
-        weights = torch.outer(self._row_weights[row], self._column_weights[column])
-        self._output[:, top : top + height, left : left + width] += tile.to(self._output.device) * weights
+        begin, end = max(top, self._first), min(top + height, self._last)
+        inside = slice(begin - top, end - top)
+        weights = torch.outer(self._row_weights[row][inside], self._column_weights[column])
+        blended = tile[:, inside].to(self._output.device) * weights
+        self._output[:, begin - self._first : end - self._first, left : left + width] += blended
+
+    def _touches(self, top: int) -> bool:
+        return top * self._scale < self._last and (top + self._grid.tile_px) * self._scale > self._first
 
 
 _REPORT = "this is a bug of the engine, please report it with the job's spec"

@@ -9,6 +9,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -23,10 +24,12 @@ from tss_ray.engine.device import default_max_batch, device_name, pick_device, p
 from tss_ray.engine.engine import Engine
 from tss_ray.engine.state import DenoisedImage, ImageRequest
 from tss_ray.errors import ImageError, InputError, SpecError, StorageError
-from tss_ray.imaging.channels import from_model_rgb, to_model_rgb
+from tss_ray.imaging.channels import from_model_planes, to_model_rgb
 from tss_ray.imaging.decode import decode
-from tss_ray.imaging.encode import encode
+from tss_ray.imaging.encode import Format, encode
+from tss_ray.imaging.pixels import Pixels
 from tss_ray.imaging.planes import to_planes
+from tss_ray.imaging.resample import upsample
 from tss_ray.imaging.tiles import tile_grid
 from tss_ray.models.registry import load_model
 from tss_ray.pipeline.plans import image_request
@@ -36,6 +39,7 @@ from tss_ray.quality.psnr import psnry
 from tss_ray.quality.ssim import ssim
 from tss_ray.spec import JobSpec
 from tss_ray.storage.inputs import InputItem, list_inputs, read_uri
+from tss_ray.storage.layout import output_format
 from tss_ray.storage.stores import open_store
 
 SCORES = ("detail", "psnry", "ssim")
@@ -93,7 +97,7 @@ def calibrate(
     shown = {each.image_key for each in stratified(chosen, edges, _EXAMPLES_PER_BIN * (len(edges) + 1))}
     for first in range(0, len(chosen), _IMAGES_AT_ONCE):
         group = chosen[first : first + _IMAGES_AT_ONCE]
-        crops = [_crop(spec, each, uris[each.image_key], reference) for each in group]
+        crops = [_crop(spec, bench.model.card.scale, each, uris[each.image_key], reference) for each in group]
         rungs += bench.ladder(crops, score_name, shown)
         progress("ladder", first + len(group), len(chosen))
     return Calibration(_facts(spec, bench, listed, score_name), tuple(scanned), tuple(rungs), edges)
@@ -162,13 +166,13 @@ class _Crop:
     """A part of an input as files have it (h,w,c), the noise seen in it, and its original (4h,4w,c) where asked for."""
 
     image_key: str
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     noise_sigma: float
     original: NDArray[np.uint8] | None
 
 
-def _crop(spec: JobSpec, seen: Scanned, uri: str, reference: str | None) -> _Crop:
-    """Fetch an image again and cut the part that its key chooses."""
+def _crop(spec: JobSpec, scale: int, seen: Scanned, uri: str, reference: str | None) -> _Crop:
+    """Fetch an image again and cut the part that its key chooses; originals are of the model's own `scale`."""
     pixels = decode(read_uri(uri, spec.store, spec.limits.max_input_bytes), spec.limits.max_input_px).pixels
     tile_px, overlap_px = spec.tiles.tile_px, spec.tiles.overlap_px
     side = _CROP_TILES * tile_px - (_CROP_TILES - 1) * overlap_px
@@ -178,21 +182,21 @@ def _crop(spec: JobSpec, seen: Scanned, uri: str, reference: str | None) -> _Cro
     cut = pixels[top : top + side, left : left + side]
     original = None
     if reference is not None:
-        whole = _original(spec, reference, seen.image_key, (height * spec.scale, width * spec.scale))
-        rows, columns = cut.shape[0] * spec.scale, cut.shape[1] * spec.scale
-        original = whole[top * spec.scale :, left * spec.scale :][:rows, :columns]
+        whole = _original(spec, scale, reference, seen.image_key, (height * scale, width * scale))
+        rows, columns = cut.shape[0] * scale, cut.shape[1] * scale
+        original = whole[top * scale :, left * scale :][:rows, :columns]
     return _Crop(seen.image_key, np.ascontiguousarray(cut), probe(cut).noise_sigma, original)
 
 
-def _original(spec: JobSpec, reference: str, key: str, size: tuple[int, int]) -> NDArray[np.uint8]:
-    limit = spec.limits.max_input_px * spec.scale**2
+def _original(spec: JobSpec, scale: int, reference: str, key: str, size: tuple[int, int]) -> NDArray[np.uint8]:
+    limit = spec.limits.max_input_px * scale**2
     try:
         pixels = decode(open_store(reference, spec.store).read(key), limit).pixels
     except (ImageError, StorageError) as error:
         raise InputError(f"no original of {key} under {reference}: {error} Or plan without --reference") from error
     if pixels.shape[:2] != size:
         raise InputError(
-            f"the original of {key} is {pixels.shape[1]}×{pixels.shape[0]} px, {spec.scale} times the input is "
+            f"the original of {key} is {pixels.shape[1]}×{pixels.shape[0]} px, {scale} times the input is "
             f"{size[1]}×{size[0]}; give originals of that size, or plan without --reference"
         )
     return to_model_rgb(pixels)
@@ -242,11 +246,11 @@ class _Bench:
         return [future.result(timeout=0) for future in futures]
 
     def _taken(self, crop: _Crop, num_steps: int, done: DenoisedImage, score_name: str, is_shown: bool) -> RungTaken:
-        spec = self._spec
-        sr = compose(done, spec.scale)
-        pixels = from_model_rgb(sr, crop.pixels, spec.scale)
-        options = spec.encode
-        encoded = encode(pixels, options.format, quality=options.quality, lossless=options.lossless)
+        options, scale = self._spec.encode, self.model.card.scale
+        sr = compose(done, scale)
+        pixels = _as_file(sr, crop.pixels, scale)
+        image_format = cast(Format, output_format(crop.image_key, options.format))
+        encoded = encode(pixels, image_format, quality=options.quality, lossless=options.lossless)
         return RungTaken(
             crop.image_key,
             num_steps,
@@ -256,6 +260,12 @@ class _Bench:
             len(encoded.data) / (pixels.shape[0] * pixels.shape[1]),
             _example(sr) if is_shown else None,
         )
+
+
+def _as_file(sr: NDArray[np.uint8], like: Pixels, scale: int) -> Pixels:
+    """Return the result with the channels and depth that its file would have."""
+    alpha = upsample(to_planes(like[..., -1:])[None], scale)[0] if like.shape[2] in (2, 4) else None
+    return from_model_planes(to_planes(sr), alpha, like)
 
 
 def _score(name: str, sr: NDArray[np.uint8], lr: NDArray[np.uint8], crop: _Crop) -> float:

@@ -184,8 +184,10 @@ def _preflight(spec: JobSpec) -> tuple[Store, str]:
 
 
 def _check_model_fits(spec: JobSpec, card: ModelCard) -> None:
-    if card.scale != spec.scale:
-        raise SpecError(f"{card.model_id} enlarges by {card.scale}, scale={spec.scale}; choose another model or scale")
+    if card.scale < spec.scale:
+        raise SpecError(
+            f"{card.model_id} enlarges by {card.scale}, scale={spec.scale:g}; choose another model or scale"
+        )
     if top_rung(spec.budget) > card.num_timesteps:
         raise SpecError(
             f"budget of {top_rung(spec.budget)} steps: {card.model_id} has {card.num_timesteps} timesteps; lower it"

@@ -12,18 +12,20 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 
 from tss_ray.budget.policy import budget_columns
 from tss_ray.diffusion.texture import luma, noise_sigma, texture_map, texture_score
 from tss_ray.errors import AccessRefusedError, ImageError, ObjectNotFoundError, StorageError
 from tss_ray.imaging.apart import Child
 from tss_ray.imaging.blur import blur_score
+from tss_ray.imaging.colour import to_srgb
 from tss_ray.imaging.decode import DecodedImage, decode
+from tss_ray.imaging.metadata import NO_METADATA
+from tss_ray.imaging.pixels import Pixels, num_bits
 from tss_ray.imaging.planes import to_planes
+from tss_ray.imaging.size import target_size
 from tss_ray.pipeline.journal import DEATHS_ALONE, KILLED, WatchedBlock
 from tss_ray.pipeline.monitor import stop_signal
 from tss_ray.pipeline.rows import PreparedImage, prepared_table
@@ -39,7 +41,8 @@ _KILLER = (
 )
 
 
-Decode = Callable[[bytes, int], DecodedImage]
+Decode = Callable[[bytes, int, bool], DecodedImage]
+"""(bytes, most pixels, whether the first frame of several may pass): `imaging.decode.decode`, here or in a child."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,8 @@ class Prepare:
         images = []
         with Child() as child:
 
-            def decode_apart(data: bytes, max_px: int) -> DecodedImage:
-                return child.call(decode, data, max_px)
+            def decode_apart(data: bytes, max_px: int, animations: bool) -> DecodedImage:
+                return child.call(decode, data, max_px, animations)
 
             for item in items:
                 if item["image_key"] in watched.trial.killers:
@@ -111,28 +114,44 @@ class Prepare:
                 input_sha256=hashlib.sha256(data).hexdigest(),
             )
             began = time.perf_counter()
-            image = decode(data, self.spec.limits.max_input_px)
+            image = self._decoded(data, decode)
             row = replace(row, decode_s=time.perf_counter() - began)
         except ImageError as error:
             return PreparedImage(row.quarantined(error.kind, str(error)))
         except StorageError as error:
             return PreparedImage(row.quarantined(_storage_kind(error), str(error)))
-        return PreparedImage(self._probe(row, image), image.pixels, image.icc_profile)
+        return PreparedImage(self._probe(row, image), image.pixels, image.icc_profile, image.metadata)
+
+    def _decoded(self, data: bytes, decode: Decode) -> DecodedImage:
+        """Decode as the spec says; what is not to be written is not carried further."""
+        encode = self.spec.encode
+        image = decode(data, self.spec.limits.max_input_px, self.spec.decode.animation == "first")
+        if encode.icc == "srgb":
+            image = replace(image, pixels=to_srgb(image.pixels, image.icc_profile), icc_profile=None)
+        return image if encode.metadata == "keep" else replace(image, metadata=NO_METADATA)
 
     def _probe(self, row: ManifestRow, image: DecodedImage) -> ManifestRow:
         began = time.perf_counter()
         seen = probe(image.pixels)
         height, width = image.pixels.shape[:2]
+        target = target_size(width, height, self.spec.scale, **self.spec.size.model_dump())
+        columns = budget_columns(self.spec.budget, seen.texture_score, row.image_key)
+        if target.left_alone_by:
+            columns = replace(columns, num_steps=0)
         return replace(
             row,
             in_width=width,
             in_height=height,
             in_mode=image.mode,
             in_format=image.format,
+            in_bits=num_bits(image.pixels),
+            out_width=target.width,
+            out_height=target.height,
+            left_alone_by=target.left_alone_by,
             texture_score=seen.texture_score,
             noise_sigma=seen.noise_sigma,
             blur_score=seen.blur_score,
-            **asdict(budget_columns(self.spec.budget, seen.texture_score, row.image_key)),
+            **asdict(columns),
             probe_s=time.perf_counter() - began,
         )
 
@@ -146,8 +165,8 @@ class Probe:
     blur_score: float | None
 
 
-def probe(pixels: NDArray[np.uint8]) -> Probe:
-    """Look at (h,w,c) uint8; alpha is not looked at."""
+def probe(pixels: Pixels) -> Probe:
+    """Look at (h,w,c) uint8 or uint16; alpha is not looked at."""
     colour = to_planes(pixels[..., : 3 if pixels.shape[2] >= 3 else 1])[None]
     y = luma(colour.expand(1, 3, *colour.shape[2:]))
     sigma = noise_sigma(y)

@@ -71,7 +71,8 @@ class BudgetedUpscaler(Upscaler):
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return the block's manifest rows, as `Upscaler` does."""
         name = block_name(block["image_key"].to_pylist())
-        readable = [i for i, steps in enumerate(block["num_steps"].to_pylist()) if steps is not None]
+        prepared = zip(block["num_steps"].to_pylist(), block["left_alone_by"].to_pylist(), strict=True)
+        readable = [i for i, (steps, rule) in enumerate(prepared) if steps is not None and rule is None]
         seen = seen_images(block, readable, self._job)
         told = ray.get(self._promiser.promise.remote(name, block.num_rows, seen)) if seen else []
         rows = super().__call__(promised_steps(block, readable, seen, told, self._job))

@@ -7,21 +7,31 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from tss_ray.imaging.metadata import NO_METADATA, Metadata
+from tss_ray.imaging.pixels import Pixels, num_bits
 from tss_ray.records import MANIFEST_SCHEMA, ManifestRow, rows_to_table, table_to_rows
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedImage:
-    """A row and, unless it is quarantined, its pixels (h,w,c) uint8 and colour profile."""
+    """A row and, unless it is quarantined, its pixels (h,w,c) uint8 or uint16, colour profile and metadata."""
 
     row: ManifestRow
-    pixels: NDArray[np.uint8] | None = None
+    pixels: Pixels | None = None
     icc_profile: bytes | None = None
+    metadata: Metadata = NO_METADATA
 
 
-_CARGO = {"pixels": pa.large_binary(), "channels": pa.int8(), "icc_profile": pa.large_binary()}
+_CARGO = {
+    "pixels": pa.large_binary(),
+    "channels": pa.int8(),
+    "bits": pa.int8(),
+    "icc_profile": pa.large_binary(),
+    "exif": pa.large_binary(),
+    "xmp": pa.large_binary(),
+    "dpi": pa.list_(pa.float64()),
+}
 
 
 def prepared_table(images: list[PreparedImage]) -> pa.Table:
@@ -30,7 +40,11 @@ def prepared_table(images: list[PreparedImage]) -> pa.Table:
     cargo = {
         "pixels": [None if i.pixels is None else np.ascontiguousarray(i.pixels).tobytes() for i in images],
         "channels": [None if i.pixels is None else i.pixels.shape[2] for i in images],
+        "bits": [None if i.pixels is None else num_bits(i.pixels) for i in images],
         "icc_profile": [i.icc_profile for i in images],
+        "exif": [i.metadata.exif for i in images],
+        "xmp": [i.metadata.xmp for i in images],
+        "dpi": [i.metadata.dpi for i in images],
     }
     for name, kind in _CARGO.items():
         table = table.append_column(name, pa.array(cargo[name], kind))
@@ -44,6 +58,9 @@ def prepared_images(table: pa.Table) -> list[PreparedImage]:
         buffer, channels = table["pixels"][i].as_buffer(), table["channels"][i].as_py()
         pixels = None
         if buffer is not None:
-            pixels = np.frombuffer(buffer, np.uint8).reshape(row.in_height or 0, row.in_width or 0, channels)
-        images.append(PreparedImage(row, pixels, table["icc_profile"][i].as_py()))
+            depth = np.uint8 if table["bits"][i].as_py() == 8 else np.uint16
+            pixels = np.frombuffer(buffer, depth).reshape(row.in_height or 0, row.in_width or 0, channels)
+        icc_profile, exif, xmp, dpi = (table[name][i].as_py() for name in ("icc_profile", "exif", "xmp", "dpi"))
+        metadata = Metadata(exif, xmp, tuple(dpi) if dpi else None)
+        images.append(PreparedImage(row, pixels, icc_profile, metadata))
     return images

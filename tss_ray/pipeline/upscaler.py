@@ -19,26 +19,23 @@ import torch
 from numpy.typing import NDArray
 
 from tss_ray.budget.policy import another_rung
-from tss_ray.engine.compose import compose
 from tss_ray.engine.device import default_max_batch, device_name, pick_compile, pick_device, pick_dtype
 from tss_ray.engine.engine import Engine
 from tss_ray.engine.memory import fitting_batch
 from tss_ray.engine.runner import Runner
 from tss_ray.engine.state import DenoisedImage
 from tss_ray.engine.thread import EngineThread
-from tss_ray.errors import ImageError, StorageError
-from tss_ray.imaging.channels import from_model_rgb, to_model_rgb
-from tss_ray.imaging.encode import encode
-from tss_ray.imaging.planes import to_planes
+from tss_ray.errors import GateError, ImageError, StorageError
+from tss_ray.imaging.channels import to_model_rgb
+from tss_ray.imaging.colour import is_linear
 from tss_ray.models.base import SuperResolutionModel
 from tss_ray.models.registry import load_model
+from tss_ray.pipeline.finish import finish
 from tss_ray.pipeline.floor import Floor
 from tss_ray.pipeline.journal import DEATHS_ALONE, KILLED, WatchedBlock
 from tss_ray.pipeline.monitor import StopSignal, Tally
 from tss_ray.pipeline.plans import image_request
 from tss_ray.pipeline.rows import PreparedImage, prepared_images
-from tss_ray.quality.gates import refusal
-from tss_ray.quality.lr_consistency import lr_consistency_psnr
 from tss_ray.records import ManifestRow, rows_to_table
 from tss_ray.spec import JobSpec
 from tss_ray.storage.layout import output_key
@@ -114,7 +111,7 @@ class Upscaler:
     def _begin(self, image: PreparedImage) -> "Future[DenoisedImage] | None":
         if image.pixels is None or self._stopping:
             return None
-        return self._submit(image.row, to_model_rgb(image.pixels))
+        return self._submit(image.row, to_model_rgb(image.pixels, is_linear(image.icc_profile)))
 
     def _submit(self, row: ManifestRow, rgb: NDArray[np.uint8]) -> "Future[DenoisedImage]":
         spec, timesteps = self._spec, self._card.num_timesteps
@@ -125,7 +122,7 @@ class Upscaler:
     def _finish(self, image: PreparedImage, future: "Future[DenoisedImage] | None") -> ManifestRow:
         row = image.row
         if image.pixels is not None:
-            finished = self._upscaled(row, image.pixels, image.icc_profile, future)
+            finished = self._upscaled(image, future)
             if finished is None:
                 return row
             row = finished
@@ -134,25 +131,23 @@ class Upscaler:
         self._monitor.add.remote(Tally(int(row.status == "done"), int(row.status == "quarantined"), row.num_steps or 0))
         return replace(row, finished_at=datetime.now(UTC))
 
-    def _upscaled(
-        self,
-        row: ManifestRow,
-        pixels: NDArray[np.uint8],
-        icc_profile: bytes | None,
-        future: "Future[DenoisedImage] | None",
-    ) -> ManifestRow | None:
+    def _upscaled(self, image: PreparedImage, future: "Future[DenoisedImage] | None") -> ManifestRow | None:
         """Return the finished row; None if the run was stopped. What a gate refuses is run once more."""
-        row = replace(row, attempt=1)
+        row = replace(image.row, attempt=1)
         while future is not None and (denoised := self._wait(future)) is not None:
-            sr = compose(denoised, self._spec.scale)
-            why = refusal(denoised.tiles, sr, denoised.request.lr, self._spec.scale)
-            if why is None:
-                return self._written(self._described(row, denoised), pixels, icc_profile, denoised, sr)
-            if row.refused_for is not None:
-                return self._described(row, denoised).quarantined(why, _refused(row, why))
-            num_steps = another_rung(self._spec.budget, row.num_steps or 0)
-            row = replace(row, attempt=2, refused_for=why, num_steps=num_steps)
-            future = self._submit(row, denoised.request.lr)
+            described = self._described(row, denoised)
+            try:
+                return self._write(described, image, denoised)
+            except GateError as error:
+                if row.refused_for is not None:
+                    return described.quarantined(error.kind, _refused(row, error.kind))
+                num_steps = another_rung(self._spec.budget, row.num_steps or 0)
+                row = replace(row, attempt=2, refused_for=error.kind, num_steps=num_steps)
+                future = self._submit(row, denoised.request.lr)
+            except ImageError as error:  # of the encoder, or a key that the store cannot hold
+                return described.quarantined(error.kind, str(error))
+            except StorageError as error:
+                return described.quarantined("upload_failed", str(error))
         return None
 
     def _wait(self, future: "Future[DenoisedImage]") -> DenoisedImage | None:
@@ -195,56 +190,25 @@ class Upscaler:
             device_seconds=denoised.device_seconds,
         )
 
-    def _written(
-        self,
-        row: ManifestRow,
-        source: NDArray[np.uint8],
-        icc_profile: bytes | None,
-        denoised: DenoisedImage,
-        sr: NDArray[np.uint8],
-    ) -> ManifestRow:
-        """Return the row of an image that is uploaded, or that could not be."""
-        try:
-            return self._write(row, source, icc_profile, denoised, sr)
-        except ImageError as error:  # of the encoder, or a key that the store cannot hold
-            return row.quarantined(error.kind, str(error))
-        except StorageError as error:
-            return row.quarantined("upload_failed", str(error))
-
-    def _write(
-        self,
-        row: ManifestRow,
-        source: NDArray[np.uint8],
-        icc_profile: bytes | None,
-        denoised: DenoisedImage,
-        sr: NDArray[np.uint8],
-    ) -> ManifestRow:
-        """Encode, upload. The object is there before its row is: the row proves it."""
+    def _write(self, row: ManifestRow, image: PreparedImage, denoised: DenoisedImage) -> ManifestRow:
+        """Compose, encode, upload. The object is there before its row is: the row proves it."""
         began = time.perf_counter()
-        consistency = lr_consistency_psnr(to_planes(sr), to_planes(denoised.request.lr), self._spec.scale)
-        pixels = from_model_rgb(sr, source, self._spec.scale)
-        options = self._spec.encode
-        encoded = encode(
-            pixels,
-            options.format,
-            quality=options.quality,
-            lossless=options.lossless,
-            icc_profile=icc_profile,
-        )
+        finished = finish(self._spec, image, denoised, self._card.scale)
         composed = time.perf_counter()
-        key = output_key(row.image_key, options.format)
+        encoded, key = finished.file, output_key(row.image_key, self._spec.encode.format)
         self._output.write(key, encoded.data, encoded.content_type)
         return replace(
             row,
             status="done",
             output_uri=self._output.uri(key),
-            out_width=pixels.shape[1],
-            out_height=pixels.shape[0],
             out_mode=encoded.mode,
-            out_format=options.format.upper(),
+            out_format=finished.format.upper(),
+            out_bits=encoded.bits,
             output_bytes=len(encoded.data),
             output_sha256=hashlib.sha256(encoded.data).hexdigest(),
-            lr_consistency_psnr=consistency,
+            lr_consistency_psnr=finished.lr_consistency_psnr,
+            colour_delta_e=finished.colour_delta_e,
+            colour_correction=finished.colour_correction,
             encode_s=composed - began,
             upload_s=time.perf_counter() - composed,
         )

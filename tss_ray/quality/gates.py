@@ -1,60 +1,58 @@
 """Is this output a picture of its input at all? What no device fault, no bad checkpoint and no bug may upload.
 
-A gate compares with the resampled input by regions, so that one black tile of a large image is seen. It must never
-refuse what a working model makes of a photograph: the thresholds lie far above what was measured (see `refusal`).
+A gate compares the output, reduced again, with the input by regions, so that one black tile of a large image is seen.
+It must never refuse what a working model makes of a photograph: the thresholds lie far above what was measured (see
+`refusal`).
 """
 
 from collections.abc import Iterable
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-
-from tss_ray.imaging.planes import to_planes
 
 REGION_PX = 8
 """Side of a region, in px of the input."""
 MAX_SHIFT = 0.2
 """Of a region's mean colour, in any channel, of a range of 1."""
-BLACK = 2 / 255
-"""Regions no brighter than this are black."""
+BLACK = 8 / 255
+"""Regions no brighter than this are black: neighbours bleed into the rim of a black tile when it is reduced."""
 FLAT_STD = 0.5 / 255
 """Pixels that spread less than this are one colour."""
 TEXTURED_STD = 4 / 255
 """An input that spreads more than this is not: its output may not be one colour."""
 
 
-def refusal(tiles: Iterable[Tensor], sr: NDArray[np.uint8], lr: NDArray[np.uint8], scale: int) -> str | None:
+def refusal(tiles: Iterable[Tensor], reduced: Tensor, lr: Tensor) -> str | None:
     """Return why an output must not be kept, or None.
 
-    tiles: what the model made, any shape, float. sr: (h·scale,w·scale,3) uint8 of them. lr: (h,w,3) uint8.
+    tiles: what the model made, any shape, float. reduced: the output at the input's size; lr: the input; both (3,h,w)
+    float in [0,1].
 
     "output_nan": a value is not finite. "output_constant": one colour, of an input that is not. "output_black",
     "output_off_colour": the mean colour of a region is MAX_SHIFT away from the input's.
     """
     if not all(bool(torch.isfinite(tile).all()) for tile in tiles):
         return "output_nan"
-    before, after = _regions(lr, REGION_PX), _regions(sr, REGION_PX * scale)
+    before, after = _regions(lr), _regions(reduced)
     shift = (after - before).abs().amax(0)
     if bool((shift > MAX_SHIFT).any()):
         return "output_black" if float(after.amax(0)[shift > MAX_SHIFT].max()) <= BLACK else "output_off_colour"
-    if _spread(sr) < FLAT_STD and _spread(lr) > TEXTURED_STD:
+    if _spread(reduced) < FLAT_STD and _spread(lr) > TEXTURED_STD:
         return "output_constant"
     return None
 
 
-def worst_shift(sr: NDArray[np.uint8], lr: NDArray[np.uint8], scale: int) -> float:
+def worst_shift(reduced: Tensor, lr: Tensor) -> float:
     """Return the largest shift of a region's mean colour, in [0,1]: what MAX_SHIFT is compared with."""
-    return float((_regions(sr, REGION_PX * scale) - _regions(lr, REGION_PX)).abs().max())
+    return float((_regions(reduced) - _regions(lr)).abs().max())
 
 
-def _regions(pixels: NDArray[np.uint8], side_px: int) -> Tensor:
+def _regions(planes: Tensor) -> Tensor:
     """Return the mean colours (3,rows,columns) of squares; the last of a row lies at the edge, over its neighbour.
 
-    None is narrower than `side_px` in an image that is not: means of slivers follow the resampling's overshoot.
+    None is narrower than REGION_PX in an image that is not: means of slivers follow the resampling's overshoot.
     """
-    return _means(_means(to_planes(pixels), side_px, 1), side_px, 2)
+    return _means(_means(planes, REGION_PX, 1), REGION_PX, 2)
 
 
 def _means(values: Tensor, side: int, dim: int) -> Tensor:
@@ -65,6 +63,6 @@ def _means(values: Tensor, side: int, dim: int) -> Tensor:
     return torch.cat([whole, values[..., size - side :].mean(-1, keepdim=True)], -1).movedim(-1, dim)
 
 
-def _spread(pixels: NDArray[np.uint8]) -> float:
+def _spread(planes: Tensor) -> float:
     """Return the largest standard deviation of a channel."""
-    return float(to_planes(pixels).std(dim=(1, 2), correction=0).max())
+    return float(planes.std(dim=(1, 2), correction=0).max())

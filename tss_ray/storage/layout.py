@@ -1,6 +1,6 @@
 """Where things lie in an output: the one place that knows.
 
-images/<image_key, its extension replaced by the format's>
+images/<image_key, its extension replaced by the format's; kept where the format is "same" and can be written>
 manifest/part-<16 hex>.parquet                                committed rows (`ledger`)
 run/<spec_hash>/keys-000000.parquet                           what a run has to do (`key_list`)
 run/summary.json                                              counts; there exactly while all is done (`summary`)
@@ -30,9 +30,10 @@ IMAGE_EXTENSIONS = frozenset(
 MAX_COMPONENT_BYTES = 255
 """What file systems allow for one name; kept on S3 too, so that an output can be copied to a folder."""
 
-_EXTENSION = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
 _PART = re.compile(rf"{MANIFEST}part-[0-9a-f]{{16}}\.parquet")
 _KEY_LIST = re.compile(rf"{RUN}[0-9a-f]{{16}}/keys-\d+\.parquet")
+_EXTENSION = {"png": ".png", "webp": ".webp", "jpeg": ".jpg", "tiff": ".tif", "avif": ".avif"}
+_WRITTEN = {extension: name for name, extension in _EXTENSION.items()} | {".jpeg": "jpeg", ".tiff": "tiff"}
 _LONGEST_EXTENSION = max(len(extension) for extension in _EXTENSION.values())
 
 
@@ -42,9 +43,22 @@ def has_image_extension(key: str) -> bool:
     return stem.rpartition("/")[2] != "" and dot + extension.lower() in IMAGE_EXTENSIONS
 
 
+def output_format(image_key: str, image_format: str) -> str:
+    """Return what the image is written as: under "same" what its extension says, or png where that has no writer.
+
+    By the extension and not by the bytes, so that every output name, and every collision, is known before the run.
+    """
+    if image_format != "same":
+        return image_format
+    return _WRITTEN.get(_extension(image_key), "png")
+
+
 def output_key(image_key: str, image_format: str) -> str:
     """Return where the image's result goes. Raises ImageError "bad_key" as `check_key` does."""
     check_key(image_key)
+    if image_format == "same" and _extension(image_key) in _WRITTEN:
+        return IMAGES + image_key
+    image_format = output_format(image_key, image_format)
     return IMAGES + _stem(image_key) + _EXTENSION[image_format]
 
 
@@ -99,6 +113,10 @@ def check_key(image_key: str) -> None:
     components[-1] = _stem(image_key).rpartition("/")[2].encode() + b"." * _LONGEST_EXTENSION
     if max(map(len, components)) > MAX_COMPONENT_BYTES:
         raise _bad(image_key, f"has a component whose result's name is over {MAX_COMPONENT_BYTES} bytes")
+
+
+def _extension(image_key: str) -> str:
+    return "." + image_key.rpartition(".")[2].lower() if has_image_extension(image_key) else ""
 
 
 def _stem(image_key: str) -> str:

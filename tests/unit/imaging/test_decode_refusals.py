@@ -1,9 +1,12 @@
 """Promises of the decoder about what it refuses, and about Pillow's process-wide state."""
 
+import gzip
 import io
+import tarfile
 import threading
 import tracemalloc
 import warnings
+import zipfile
 from collections.abc import Callable
 from typing import Literal
 
@@ -38,9 +41,55 @@ def test_no_bytes_are_empty() -> None:
     assert refused(b"").kind == "empty"
 
 
-@pytest.mark.parametrize("data", [b"\0", b"hello", b"<svg xmlns='x'/>", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\0" * 4096])
+@pytest.mark.parametrize("data", [b"\0", b"hello", b"<html>", b"\0" * 4096])
 def test_other_files_are_not_an_image(data: bytes) -> None:
     assert refused(data).kind == "not_an_image"
+
+
+def zipped() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a.png", b"x")
+    return file.getvalue()
+
+
+def tarred() -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("a.png"))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("vector", b"<svg xmlns='x'/>"),
+        ("vector", b'<?xml version="1.0"?>\n<!-- by hand -->\n<svg width="4">'),
+        ("vector", b"%!PS-Adobe-3.0 EPSF-3.0\n"),
+        ("document", b"%PDF-1.7\n"),
+        ("archive", zipped()),
+        ("archive", tarred()),
+        ("archive", gzip.compress(b"x")),
+        ("video", b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41"),
+        ("video", b"\x1aE\xdf\xa3\x01\0\0\0\0\0\0\x1fB\x86"),
+        ("video", b"RIFF\x10\0\0\0AVI LIST"),
+        ("audio", b"RIFF\x10\0\0\0WAVEfmt "),
+        ("unsupported_format", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"),
+    ],
+)
+def test_what_is_no_image_is_told_by_kind(kind: str, data: bytes) -> None:
+    assert refused(data).kind == kind
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_an_animation_is_refused_only_where_the_job_says_so(file_format: str) -> None:
+    frames = [Image.new("RGB", (4, 3), colour) for colour in ("red", "blue")]
+    data = saved(frames[0], file_format, save_all=True, append_images=frames[1:])
+    assert decode(data, MAX_PX).pixels.shape[:2] == (3, 4)
+    with pytest.raises(DecodeError, match="2 frames") as caught:
+        decode(data, MAX_PX, animations=False)
+    assert caught.value.kind == "animation"
+    decode(saved(frames[0], file_format), MAX_PX, animations=False)
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "AVIF", "JPEG2000"])

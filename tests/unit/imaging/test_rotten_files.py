@@ -9,6 +9,7 @@ from PIL import Image
 
 from tss_ray.errors import DecodeError
 from tss_ray.imaging.decode import decode
+from tss_ray.imaging.encode import encode
 
 KINDS = {"empty", "not_an_image", "too_large", "corrupt", "unsupported_mode"}
 MAX_PX = 250_000
@@ -25,6 +26,8 @@ def files() -> list[tuple[str, bytes]]:
         ("png-rgba", Image.fromarray(rgba), "PNG", {}),
         ("png-palette", colour.quantize(16), "PNG", {"transparency": 3}),
         ("png-16", Image.fromarray(rgba[..., 0].astype(np.uint16) * 256), "PNG", {}),
+        ("tiff-float", Image.fromarray(rgba[..., 0].astype(np.float32) / 255), "TIFF", {}),
+        ("tiff-16-lzw", Image.fromarray(rgba[..., 0].astype(np.uint16) * 256), "TIFF", {"compression": "tiff_lzw"}),
         ("jpeg", colour, "JPEG", {"exif": exif}),
         ("jpeg-progressive", colour, "JPEG", {"progressive": True}),
         ("jpeg-cmyk", colour.convert("CMYK"), "JPEG", {}),
@@ -42,6 +45,10 @@ def files() -> list[tuple[str, bytes]]:
         file = io.BytesIO()
         image.save(file, file_format, **options)
         made.append((name, file.getvalue()))
+    deep = rgba.astype(np.uint16) * 257
+    for format in ("png", "tiff"):
+        file_16 = encode(deep, format, quality=1, lossless=True)
+        made.append((f"{format}-16-rgba", file_16.data))
     return made
 
 
@@ -75,7 +82,7 @@ def test_a_rotten_file_is_pixels_or_a_decode_error(name: str, data: bytes) -> No
         except DecodeError as error:
             kinds.append(error.kind)
         else:
-            assert pixels.dtype == np.uint8, seed
+            assert pixels.dtype in (np.uint8, np.uint16), seed
             assert pixels.ndim == 3, seed
             assert 1 <= pixels.shape[2] <= 4, seed
             assert 0 < pixels.shape[0] * pixels.shape[1] <= MAX_PX, seed

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tss_ray.models.card import CARD_FILE, WEIGHTS_FILE
-from tss_ray.pipeline import upscaler
+from tss_ray.pipeline import finish, upscaler
 from tss_ray.pipeline.rows import PreparedImage
 from tss_ray.pipeline.upscaler import Upscaler
 from tss_ray.records import ManifestRow
@@ -54,8 +54,15 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Upsca
 
 
 def upscale(actor: Upscaler, pixels: np.ndarray = RGB, **changes: Any) -> ManifestRow:
-    fields = {"image_key": "a.png", "input_uri": "in/a.png", "spec_hash": "0", "num_steps": 3} | changes
-    (row,) = actor._together([PreparedImage(ManifestRow(**fields), pixels)])
+    fields = {
+        "image_key": "a.png",
+        "input_uri": "in/a.png",
+        "spec_hash": "0",
+        "num_steps": 3,
+        "out_width": 64,
+        "out_height": 64,
+    }
+    (row,) = actor._together([PreparedImage(ManifestRow(**(fields | changes)), pixels)])
     return row
 
 
@@ -89,7 +96,7 @@ def test_what_is_refused_once_is_kept_at_another_rung(
     make: Callable[..., Upscaler], write_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     actor, verdicts = make(write_model()), iter(["output_black", None, None])
-    monkeypatch.setattr(upscaler, "refusal", lambda *_: next(verdicts))
+    monkeypatch.setattr(finish, "refusal", lambda *_: next(verdicts))
     row = upscale(actor)
     assert (row.status, row.attempt, row.refused_for, row.num_steps, row.nfe) == ("done", 2, "output_black", 2, 2)
     again = upscale(actor, num_steps=2)
