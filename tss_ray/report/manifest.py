@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from tss_ray.errors import InputError, SpecError, StorageError
 from tss_ray.records import MANIFEST_SCHEMA
 from tss_ray.spec import StoreSpec
-from tss_ray.storage.globs import has_magic
 from tss_ray.storage.layout import MANIFEST
 from tss_ray.storage.local import LocalStore
 from tss_ray.storage.stores import Store, open_store
@@ -188,11 +187,14 @@ def _open(connection: "duckdb.DuckDBPyConnection", output: str, spec: StoreSpec,
 
 
 def _part_files(store: Store, output: str, folder: Path) -> list[str]:
-    """Return paths that DuckDB reads: the parts themselves, or copies where it could not open them by name."""
+    """Return paths that DuckDB reads: the parts themselves, or copies of those that lie in no folder.
+
+    A name of a file that is there is taken letter by letter, whatever `*` or `[` it holds.
+    """
     keys = [info.key for info in store.list(MANIFEST) if info.key.endswith(".parquet")]
     if not keys:
         raise InputError(f"no manifest below {output}; give the OUTPUT of a run of `tss-ray upscale`")
-    if isinstance(store, LocalStore) and not has_magic(store.root):
+    if isinstance(store, LocalStore):
         return [store.uri(key) for key in keys]
     folder.mkdir()
 

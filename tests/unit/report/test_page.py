@@ -47,6 +47,7 @@ def heights(svg: str) -> list[float]:
 def test_bars_are_as_high_as_their_counts() -> None:
     low, none, high = heights(bar_chart("t", "x", [Bar("a", 5), Bar("b", 0), Bar("c", 10)]))
     assert (none, high) == (0, pytest.approx(2 * low))
+    assert high == 260 - 46 - 34  # between the title and the axis
 
 
 @pytest.mark.parametrize("bars", [[], [Bar("a", 0)], [Bar(f"{k}", k) for k in range(400)]])
