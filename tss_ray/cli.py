@@ -97,13 +97,13 @@ def upscale(
         from tss_ray.budget.files import target_overrides
 
         overrides = target_overrides(budget, not no_controller, overrides)
-    job = load_spec(spec, overrides)
+    job, kinds = load_spec(spec, overrides), _parse_kinds(retry_quarantined)
 
     from tss_ray.display import JobDisplay, closing_table  # here: --help and a wrong flag need neither Ray nor torch
     from tss_ray.pipeline.job import Start, run_job
 
     with JobDisplay(Console(stderr=True)) as watcher:
-        result = run_job(job, watcher, Start(take_over, overwrite, _parse_kinds(retry_quarantined)))
+        result = run_job(job, watcher, Start(take_over, overwrite, kinds))
     _stdout().print(closing_table(result))
     if result.stopped and not result.complete:
         Console(stderr=True).print("stopped before the end; run the same command again to go on")

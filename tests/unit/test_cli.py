@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tss_ray.cli import app, main
+from tss_ray.cli import _parse_kinds, app, main
+from tss_ray.errors import SpecError
 
 runner = CliRunner()
 
@@ -72,3 +73,11 @@ def test_plan_steps_refuses_with_2_and_the_remedy(
         main()
     assert ended.value.code == 2
     assert remedy in capsys.readouterr().err
+
+
+def test_another_try_names_all_or_kinds() -> None:
+    assert _parse_kinds(None) is None
+    assert _parse_kinds("all") == _parse_kinds("corrupt,all") == frozenset()
+    assert _parse_kinds("corrupt, not_found") == {"corrupt", "not_found"}
+    with pytest.raises(SpecError, match="write all, or kinds"):
+        _parse_kinds(",")
