@@ -1,7 +1,7 @@
 """Is this output a picture of its input at all? What no device fault, no bad checkpoint and no bug may upload.
 
 A gate compares with the resampled input by regions, so that one black tile of a large image is seen. It must never
-refuse what a working model makes of a photograph: the thresholds lie far above what was measured (see `refusal`).
+refuse what a working model makes of a photograph: the thresholds lie far above what was measured (see `MAX_SHIFT`).
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,9 @@ from tss_ray.imaging.planes import to_planes
 REGION_PX = 8
 """Side of a region, in px of the input."""
 MAX_SHIFT = 0.2
-"""Of a region's mean colour, in any channel, of a range of 1."""
+"""Of a region's mean colour, in any channel, of a range of 1. On 256×256 px crops of 165 photographs, reduced by 4, half of
+them with noise of std 12/255, the embedded model's largest was 0.012 among 329 outputs at 1, 4 and 15 steps: none is
+refused, and sixteen times that is still let through."""
 BLACK = 2 / 255
 """Regions no brighter than this are black."""
 FLAT_STD = 0.5 / 255
