@@ -16,9 +16,9 @@ from tss_ray.imaging.planes import to_planes
 REGION_PX = 8
 """Side of a region, in px of the input."""
 MAX_SHIFT = 0.2
-"""Of a region's mean colour, in any channel, of a range of 1. On 256×256 px crops of 165 photographs, reduced by 4, half of
-them with noise of std 12/255, the embedded model's largest was 0.012 among 329 outputs at 1, 4 and 15 steps: none is
-refused, and sixteen times that is still let through."""
+"""Of a region's mean colour, in any channel, of a range of 1. On 165 crops of photographs, 256×256 px reduced by 4,
+half of them with noise of std 12/255, the embedded model's largest was 0.012 among 329 outputs at 1, 4 and 15 steps:
+none is refused, and sixteen times that is still let through."""
 BLACK = 2 / 255
 """Regions no brighter than this are black."""
 FLAT_STD = 0.5 / 255
