@@ -7,13 +7,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import GetTimeoutError, RayError
 
 from tss_ray.budget.policy import top_rung
 from tss_ray.budget.target import check_measured
@@ -41,6 +41,8 @@ from tss_ray.storage.uris import absolute_uri
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.5
+_PATIENCE_S = 5.0
+"""With a cluster that has no time to say how far it is."""
 _LONGEST_STOP_S = 24.0
 """What was asked to stop is left where it is after so long: half a minute is what schedulers give a process."""
 
@@ -258,17 +260,19 @@ class _Attention:
         self._asked.set()
 
     def _watch(self) -> None:
-        told = False
+        told = ended = False
         while True:
             over = self._over.wait(_POLL_S)
             if self._asked.is_set() or self._lease.lost:
-                ray.get(self.monitor.stop.remote())  # every time: a monitor that died has forgotten
+                self.monitor.stop.remote()  # every time: a monitor that died has forgotten
                 if not told:
                     self._watcher.stopping()
                     told = True
-                waited_s = time.monotonic() - self._asked_at if self._asked.is_set() else 0.0
-                if not over and self._previous and waited_s > _LONGEST_STOP_S:
+                overdue = self._asked.is_set() and time.monotonic() - self._asked_at > _LONGEST_STOP_S
+                if overdue and self._previous and not over and not ended:
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # it may be waiting
-            self._watcher.progress(ray.get(self.monitor.tally.remote()))
+                    ended = True
+            with suppress(GetTimeoutError):
+                self._watcher.progress(ray.get(self.monitor.tally.remote(), timeout=_PATIENCE_S))
             if over:
                 return

@@ -2,7 +2,7 @@
 
 A gate compares the output, reduced again, with the input by regions, so that one black tile of a large image is seen.
 It must never refuse what a working model makes of a photograph: the thresholds lie far above what was measured (see
-`refusal`).
+`MAX_SHIFT`).
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,9 @@ from torch import Tensor
 REGION_PX = 8
 """Side of a region, in px of the input."""
 MAX_SHIFT = 0.2
-"""Of a region's mean colour, in any channel, of a range of 1."""
+"""Of a region's mean colour, in any channel, of a range of 1. On 165 crops of photographs, 256×256 px reduced by 4,
+half of them with noise of std 12/255, the embedded model's largest was 0.012 among 329 outputs at 1, 4 and 15 steps:
+none is refused, and sixteen times that is still let through."""
 BLACK = 8 / 255
 """Regions no brighter than this are black: neighbours bleed into the rim of a black tile when it is reduced."""
 FLAT_STD = 0.5 / 255
