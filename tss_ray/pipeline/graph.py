@@ -1,8 +1,9 @@
 """The streaming graph: keys → prepare → super-resolve → commit. Nothing loops back, the driver never holds pixels."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 
@@ -26,17 +27,23 @@ def run_graph(
     key_list: KeyList,
     resources: ResourcePlan,
     monitor: Any,  # noqa: ANN401
+    prepare: Callable[[pa.Table], pa.Table] | None = None,
+    upscaler: type[Any] = Upscaler,
 ) -> Iterator[Totals]:
-    """Run the job and yield the totals of each committed part. Program faults propagate as Ray raises them."""
+    """Run the job and yield the totals of each committed part. Program faults propagate as Ray raises them.
+
+    prepare, upscaler: what stands in the place of `Prepare` and `Upscaler`, with their signatures, where the graph is
+    what is measured.
+    """
     block_images = images_per_block(spec.compute.block_images, key_list.num_todo, resources.actors)
     source = KeyListSource(key_list, spec.output, spec.store, block_images, monitor)
     _configure()
     dataset = ray.data.read_datasource(source, override_num_blocks=source.num_blocks, **resources.prepare_args())
     dataset = dataset.map_batches(
-        Prepare(spec, spec_hash), batch_size=None, batch_format="pyarrow", **resources.prepare_args()
+        prepare or Prepare(spec, spec_hash), batch_size=None, batch_format="pyarrow", **resources.prepare_args()
     )
     dataset = dataset.map_batches(
-        Upscaler,
+        upscaler,
         fn_constructor_args=(spec, resources.actor_gpus > 0, resources.threads_per_actor, monitor),
         batch_size=None,
         batch_format="pyarrow",
