@@ -67,6 +67,7 @@ def run_images(num_images: int, model: str, cpus: int | None) -> Row:
         began = time.perf_counter()
         with PeakMemory() as peak:
             ray.init(
+                address="local",
                 num_cpus=cpus,
                 include_dashboard=False,
                 log_to_driver=False,

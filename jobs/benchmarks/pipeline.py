@@ -150,6 +150,7 @@ def run_one_job(bench: Bench, number: int, cpus: int | None) -> Row:
     began = time.perf_counter()
     DataContext.get_current().wait_for_min_actors_s = 600
     ray.init(
+        address="local",
         num_cpus=cpus,
         include_dashboard=False,
         log_to_driver=False,

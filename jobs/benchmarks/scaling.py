@@ -93,6 +93,7 @@ def main() -> int:
     figures |= {"tiny_efficiency_16": None, "tiny_images_per_s": None, "compute_speedup_2": None}
     # one logical CPU an actor, and as many again for those who feed them
     ray.init(
+        address="local",
         num_cpus=2 * max(*counts, TINY_ACTORS),
         include_dashboard=False,
         log_to_driver=False,
