@@ -11,8 +11,8 @@ What is measured
   with 2 actors of 1 thread. On fewer cores than actors it says what sharing costs, not how it scales.
 
 The protocol
-- Ray gets as many logical CPUs as the actors need, whatever the machine has: sleeping takes none. Fetching and
-  decoding are left out (dataplane.py has them), and nothing is encoded: an actor's process imports no torch.
+- Ray gets four logical CPUs, whatever the machine has, and actors share two of them: sleeping takes none. Fetching
+  and decoding are left out (dataplane.py has them), and nothing is encoded: an actor's process imports no torch.
 - All actors are up before the first block goes out. The clock runs from the first image that any actor begins to the
   last that one ends, by their own clocks: starting processes is not in it, distributing blocks and the tail are.
 - Rounds go up and down the numbers of actors; a figure is the median over the rounds.
@@ -52,6 +52,10 @@ from tss_ray.storage.stores import open_store
 
 TINY_ACTORS, TINY_S = 16, 0.01
 _STORE_BYTES = 200_000_000
+_CPUS = 4
+"""Logical ones, shared by all actors: Ray starts a worker for each when it starts."""
+_MEMORY_BYTES = 2**40
+"""Logical too: actors declare what a real one takes, and 64 of those would not fit."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,10 @@ def main() -> int:
     rows: list[Row] = []
     figures: Row = {f"efficiency_{count}": None for count in arguments.actors}
     figures |= {"tiny_efficiency_16": None, "tiny_images_per_s": None, "compute_speedup_2": None}
-    # one logical CPU an actor, and as many again for those who feed them
     ray.init(
         address="local",
-        num_cpus=2 * max(*counts, TINY_ACTORS),
+        num_cpus=_CPUS,
+        _memory=_MEMORY_BYTES,
         include_dashboard=False,
         log_to_driver=False,
         logging_level="ERROR",
@@ -133,7 +137,7 @@ def run_sleeping(actors: int, num_images: int, image_s: float) -> Row:
         store = open_store(spec.output, spec.store)
         items = [InputItem(f"{number:07d}.png", f"file:///{number:07d}.png", 1) for number in range(num_images)]
         key_list = write_key_list(store, "0", "png", lambda: items, lambda key: False)
-        resources = ResourcePlan(actors, 1.0, 0.0, 1, prepare_cpus=actors / 4 + 0.1, commit_cpus=actors / 8 + 0.1)
+        resources = ResourcePlan(actors, int(1000 * _CPUS / 2 / actors) / 1000, 0.0, 1, 0.5, 0.25)
         DataContext.get_current().wait_for_min_actors_s = 600
         monitor = start_monitor()
         for _ in run_graph(spec, "0", key_list, resources, monitor, PassOn(), Sleeper):
