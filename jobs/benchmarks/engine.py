@@ -84,7 +84,7 @@ def main() -> int:
     bench, plain = Bench(model, device, max_batch, tile_px), Bench(slow, device, 1, tile_px)
     images = make_requests(arguments.images, tile_px, model.card.num_timesteps)
     few = images[:: arguments.plain_every]
-    engine = Engine(model, device, max_batch, tile_px, TileSpec().overlap_px)
+    engine = Engine(model, device, max_batch, tile_px, min(TileSpec().overlap_px, tile_px // 2))
     run_engine(engine, images[:1])  # its warm-up, once
     warm_up_s = engine.stats.warm_up_s
     ways: dict[str, Callable[[], float]] = {
