@@ -37,6 +37,25 @@ class ChannelNorm(nn.Module):
         return last.permute(0, 3, 1, 2)
 
 
+class SteadyLinear(nn.Module):
+    """A Linear that always multiplies a multiple of 8 rows, in the place of one and with its parameters' names.
+
+    A matrix product of few rows is another kernel with other last bits: with one row per sample, as in the time
+    embedding, a tile alone in its batch would differ from itself among seven others. Convolutions were not seen to.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        """Take over the parameters."""
+        super().__init__()
+        self.weight, self.bias = linear.weight, linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (…,in) to (…,out)."""
+        rows = x.reshape(-1, x.shape[-1])
+        padded = functional.pad(rows, (0, 0, 0, -len(rows) % 8))
+        return functional.linear(padded, self.weight, self.bias)[: len(rows)].reshape(*x.shape[:-1], -1)
+
+
 def build_unet(scale: int, shape: UNetShape) -> nn.Module:
     """Return an untrained `diffusers` UNet2DModel without attention.
 
@@ -127,6 +146,10 @@ class ResidualUNet:
         with torch.device("meta"):  # the random initialisation would be thrown away
             network = build_unet(card.scale, card.unet)
         network.load_state_dict({name: value.to(dtype) for name, value in weights.items()}, assign=True)
+        for parent in list(network.modules()):
+            for name, child in list(parent.named_children()):
+                if type(child) is nn.Linear:
+                    setattr(parent, name, SteadyLinear(child))
         self._network: Any = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._spatial = SpatialTimeEmbedding(self._network)
         self._graphs = compiled and device.type == "cuda"

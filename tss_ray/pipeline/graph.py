@@ -1,8 +1,9 @@
 """The streaming graph: keys → prepare → super-resolve → commit. Nothing loops back, the driver never holds pixels."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 
@@ -31,10 +32,13 @@ def run_graph(
     monitor: Any,  # noqa: ANN401
     run_id: str,
     promiser: Any = None,  # noqa: ANN401
+    prepare: Callable[[pa.Table], pa.Table] | None = None,
+    upscaler: type[Any] = Upscaler,
 ) -> Iterator[Totals]:
     """Run the job under the lease `run_id` and yield the totals of each committed part.
 
-    Program faults propagate as Ray raises them.
+    prepare, upscaler: what stands in the place of `Prepare` and `Upscaler`, with their signatures, where the graph is
+    what is measured. Program faults propagate as Ray raises them.
     """
     shares = resources.actors if promiser is None else resources.actors * _BLOCKS_PER_CALL
     block_images = images_per_block(spec.compute.block_images, key_list.num_todo, shares)
@@ -42,10 +46,13 @@ def run_graph(
     _configure()
     dataset = ray.data.read_datasource(source, override_num_blocks=source.num_blocks, **resources.prepare_args())
     dataset = dataset.map_batches(
-        Prepare(spec, spec_hash, monitor), batch_size=None, batch_format="pyarrow", **resources.prepare_args()
+        prepare or Prepare(spec, spec_hash, monitor),
+        batch_size=None,
+        batch_format="pyarrow",
+        **resources.prepare_args(),
     )
     dataset = dataset.map_batches(
-        Upscaler if promiser is None else BudgetedUpscaler,
+        upscaler if promiser is None else BudgetedUpscaler,
         fn_constructor_args=(spec, resources.actor_gpus > 0, resources.threads_per_actor, monitor)
         + (() if promiser is None else (promiser,)),
         batch_size=None,

@@ -149,3 +149,33 @@ def test_leaving_the_block_closes_it_even_after_a_fault_of_the_caller(
         work()
     assert future.done()
     assert engine.occupancy == 1 / 4
+
+
+def test_the_engine_keeps_its_threads_whatever_its_callers_set(
+    make_engine: MakeEngine, make_request: MakeRequest, tiny_model: SuperResolutionModel
+) -> None:
+    class Watched(Brittle):
+        def predict(self, x: Tensor, condition: Tensor, timesteps: Tensor) -> Tensor:
+            seen.append(torch.get_num_threads())
+            return self._model.predict(x, condition, timesteps)
+
+    seen: list[int] = []
+    before = torch.get_num_threads()
+    try:
+        with EngineThread(make_engine(1, Watched(tiny_model)), num_threads=3) as engine:
+            torch.set_num_threads(1)
+            engine.submit(make_request("a", num_steps=2)).result(timeout=WAIT_S)
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [3, 3]
+
+
+def test_idle_seconds_count_from_the_first_image_on(make_engine: MakeEngine, make_request: MakeRequest) -> None:
+    with EngineThread(make_engine()) as engine:
+        threading.Event().wait(0.2)
+        engine.submit(make_request("a")).result(timeout=WAIT_S)
+        assert engine.idle_s == 0
+        threading.Event().wait(0.2)
+        engine.submit(make_request("b")).result(timeout=WAIT_S)
+        assert engine.idle_s >= 0.1
+        assert engine.stats.forwards == 6

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tss_ray.errors import SpecError
-from tss_ray.imaging.tiles import TileGrid, pad_to_tile, padded_size, tile_grid
+from tss_ray.imaging.tiles import TileGrid, best_tile, pad_to_tile, padded_size, tile_grid
 
 LENGTHS = st.integers(1, 700)
 
@@ -105,3 +105,49 @@ def test_an_image_with_room_for_a_tile_is_not_copied() -> None:
 def test_what_cannot_be_tiled_is_refused(height: int, width: int, overlap_px: int) -> None:
     with pytest.raises(SpecError):
         tile_grid(height, width, 64, overlap_px)
+
+
+SIDES = tuple(range(16, 65, 8))
+
+
+@settings(deadline=None)
+@given(st.integers(1, 400), st.integers(1, 400), st.sampled_from([0, 8, 16, 32]))
+def test_the_best_tile_runs_no_more_pixels_than_the_largest_and_covers_the_image(
+    height: int, width: int, overlap_px: int
+) -> None:
+    grid, largest = best_tile(height, width, SIDES, overlap_px), tile_grid(height, width, 64, overlap_px)
+    assert grid.num_tiles * grid.tile_px**2 <= largest.num_tiles * 64**2
+    assert (grid.height, grid.width) == padded_size(height, width, grid.tile_px)
+    assert grid.num_tiles == 1 or grid.overlap_px == overlap_px
+    assert grid.padding_ratio(height, width) >= 1
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "side", "num_tiles", "ratio"),
+    [
+        (40, 40, 40, 1, 1.0),  # a thumbnail does not pay for 64×64
+        (33, 40, 40, 1, 40 / 33),
+        (64, 64, 64, 1, 1.0),
+        (96, 96, 56, 4, 1.0),  # 2 · 56 - 16: what neighbours must share is wanted
+        (128, 128, 56, 9, (168 / 160) ** 2),
+        (1, 1, 16, 1, 256),
+    ],
+)
+def test_which_tile_an_image_is_cut_into(height: int, width: int, side: int, num_tiles: int, ratio: float) -> None:
+    grid = best_tile(height, width, SIDES, 16)
+    assert (grid.tile_px, grid.num_tiles) == (side, num_tiles)
+    assert grid.padding_ratio(height, width) == pytest.approx(ratio)
+
+
+def test_a_side_below_twice_the_overlap_is_for_single_tiles_only() -> None:
+    assert best_tile(30, 30, (32, 64), 24).tile_px == 32
+    assert best_tile(30, 60, (32, 64), 24).tile_px == 64
+    assert best_tile(500, 30, (32,), 24).tile_px == 32  # there is no other
+
+
+def test_padding_over_the_sample_photographs_is_within_15_percent() -> None:
+    sizes = [(128, 128), (75, 112), (100, 150), (218, 250), (125, 185), (352, 352), (106, 160)]
+    grids = [best_tile(*size, SIDES, 16) for size in sizes]
+    run = [grid.num_tiles * grid.tile_px**2 for grid in grids]
+    wanted = [px / grid.padding_ratio(*size) for px, grid, size in zip(run, grids, sizes, strict=True)]
+    assert sum(run) / sum(wanted) <= 1.15

@@ -1,15 +1,18 @@
 """Promises of the embedded family."""
 
+import pytest
 import torch
 from tiny import TINY_UNET
+from torch import nn
 
 from tss_ray.diffusion.noise_schedule import cosine_alphas_cumprod
 from tss_ray.imaging.resample import upsample
 from tss_ray.models.base import SuperResolutionModel
-from tss_ray.models.card import UNetShape
+from tss_ray.models.card import ModelCard, UNetShape
 from tss_ray.models.residual_unet import (
     ChannelNorm,
     ResidualUNet,
+    SteadyLinear,
     build_unet,
     make_condition,
     read_output,
@@ -149,3 +152,31 @@ def test_a_preconditioned_model_reads_each_position_at_its_own_timestep(tiny_mod
         assert torch.allclose(constant, alone, atol=1e-5)
         assert torch.allclose(mixed[..., far], alone[..., far], atol=1e-3)
         assert not torch.allclose(mixed, alone, atol=1e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_row_of_a_steady_linear_has_the_same_bits_whatever_is_beside_it(dtype: torch.dtype) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        plain = nn.Linear(384, 512).to(dtype)
+    x = torch.randn(8, 384, generator=torch.Generator().manual_seed(1)).to(dtype)
+    steady, full = SteadyLinear(plain), plain(x)
+    for size in (1, 2, 3, 4, 8):
+        for start in range(0, 8, size):
+            assert torch.equal(steady(x[start : start + size]), full[start : start + size])
+    assert steady(x.reshape(2, 4, 384)).shape == (2, 4, 512)  # levels before samples, as a timestep map has them
+    assert steady.state_dict().keys() == plain.state_dict().keys()
+
+
+def test_a_compiled_model_predicts_what_the_plain_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda network, **options: asked.append(options) or network)
+    shape = UNetShape.model_validate(TINY_UNET)
+    weights = build_unet(4, shape).state_dict()
+    card = ModelCard.model_construct(
+        scale=4, num_timesteps=50, residual_scale=0.1, prediction_type="v", unet=shape, model_id="tiny"
+    )
+    plain, compiled = (ResidualUNet(card, weights, torch.device("cpu"), torch.float32, on) for on in (False, True))
+    assert asked == [{"dynamic": True, "mode": None}]  # one code for all shapes: bits must not follow the first one
+    x, lr = torch.ones(2, 48, 16, 16), torch.zeros(2, 3, 16, 16)
+    assert torch.equal(*(m.predict(x, m.condition(lr), torch.tensor([3, 4])) for m in (plain, compiled)))
