@@ -39,8 +39,12 @@ def make_calibration(
     seconds: Callable[[int], float] = lambda steps: 0.1 * steps,
     num_bins: int = 4,
     facts: Facts = FACTS,
+    reach: float = 3.0,
 ) -> Calibration:
-    """Images from flat to rich, whose score rises with steps the more texture they have, with a little noise."""
+    """Images from flat to rich, whose score rises with steps the more texture they have, with a little noise.
+
+    What is missing falls by e with every `reach` steps.
+    """
     rng = np.random.RandomState(0)
     seen = [scanned_image(f"{n:03d}.png", texture=n / num, num_tiles=1 + n % 3) for n in range(num)]
     rungs = [
@@ -49,7 +53,7 @@ def make_calibration(
             steps,
             4,
             4 * seconds(steps),
-            float(1 - each.texture_score * 0.6 * np.exp(-steps / 3) + rng.normal(0, 0.01)),
+            float(1 - each.texture_score * 0.6 * np.exp(-steps / reach) + rng.normal(0, 0.01)),
             2.0,
         )
         for each in seen

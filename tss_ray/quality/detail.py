@@ -28,7 +28,7 @@ BLOCK_PX = 8
 """Side of a block in px of the input; blocks overlap by half."""
 VISIBLE = (2 / 255) ** 2
 """Energy of luma that is not worth telling apart: two grey levels. Flat areas so ask for nothing."""
-LOG_FALLOFF = (1.247, -0.167)
+LOG_FALLOFF = (1.335, -0.247)
 """ln(1 + high/VISIBLE) = c1·ln(1 + first/VISIBLE) + c2·ln(1 + second/VISIBLE): least squares over blocks of
 photographs; first and second are the input's topmost octave and the one below. No constant: nothing asks for nothing.
 """

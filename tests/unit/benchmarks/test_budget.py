@@ -1,0 +1,33 @@
+"""Promises of the budget benchmark: the whole of it on an untrained network, and figures that follow from numbers."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import budget
+import pytest
+from calibrations import FACTS, make_calibration
+
+from tss_ray.spec import BudgetSpec
+
+FIGURES = {"nfe_share_at_equal_quality", "quality_gain_at_equal_nfe", "cap_error", "noisy_flat_steps"}
+
+
+def test_the_last_line_holds_the_figures(
+    tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ["--quick", "--model", str(tiny_model_folder), "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["budget.py", *arguments])
+    assert budget.main() == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert figures.keys() >= FIGURES
+    assert figures["noisy_flat_steps"] <= figures["clean_flat_steps"] + 1e-9 or figures["noisy_flat_steps"] is None
+    assert (tmp_path / "budget.parquet").exists()
+
+
+def test_where_steps_help_only_texture_less_nfe_is_needed_and_the_cap_is_met() -> None:
+    facts = replace(FACTS, ladder=BudgetSpec().ladder)
+    figures = budget.compare(make_calibration(num=90, facts=facts, reach=15))
+    assert figures["nfe_share_at_equal_quality"] <= 1
+    assert figures["quality_gain_at_equal_nfe"] > 0.008
+    assert abs(figures["cap_error"]) < 0.02
