@@ -10,7 +10,7 @@ The protocol
   do for plain RGB. `plain` is the job's own `finish` of the same image with the default settings; the others are
   `finish` without colour correction, with EXIF, XMP, resolution and profile to keep, with alpha, and at 16 bits.
 - A round runs all of them next to each other, in alternating order; a figure is the median over the rounds of the ratio
-  to `bare` within the round, so that what else runs on the machine slows all alike.
+  to `bare` within the round. Seconds are of the processor, so that what else runs on the machine counts little.
 - With --memory-side an input of so many px (no tiles: the engine holds those) is finished in a process that has
   finished a small one before: the growth of its peak, per million px of the result, as PNG of 8 bits.
 
@@ -67,7 +67,7 @@ def main() -> int:
             seconds[name].append(taken[name])
             ratios[name].append(taken[name] / taken["bare"])
     table = Table(title=f"{arguments.side}² to {arguments.side * _SCALE}² px, {arguments.rounds} rounds")
-    for heading in ("", "s", "of bare"):
+    for heading in ("", "CPU s", "of bare"):
         table.add_column(heading, justify="right")
     for name in passes:
         table.add_row(name, f"{statistics.median(seconds[name]):.3f}", f"{statistics.median(ratios[name]):.2f}")
@@ -148,9 +148,9 @@ def _row(side: int) -> ManifestRow:
 
 
 def _seconds(run: Callable[[], object]) -> float:
-    since = time.perf_counter()
+    since = time.process_time()
     run()
-    return time.perf_counter() - since
+    return time.process_time() - since
 
 
 def _arguments() -> argparse.Namespace:

@@ -21,7 +21,6 @@ from tss_ray.engine.state import DenoisedImage
 from tss_ray.engine.thread import EngineThread
 from tss_ray.errors import EncodeError, StorageError
 from tss_ray.imaging.channels import to_model_rgb
-from tss_ray.imaging.colour import is_linear
 from tss_ray.models.registry import load_model
 from tss_ray.pipeline.finish import finish
 from tss_ray.pipeline.monitor import StopSignal, Tally
@@ -58,7 +57,7 @@ class Upscaler:
         if image.pixels is None or self._stopping:
             return None
         spec, row = self._spec, image.row
-        rgb, num_steps = to_model_rgb(image.pixels, is_linear(image.icc_profile)), row.num_steps or 0
+        rgb, num_steps = to_model_rgb(image.pixels, image.linear), row.num_steps or 0
         request = image_request(spec.plan, self._card.num_timesteps, row.image_key, rgb, num_steps, spec.seed)
         return self._engine.submit(request)
 
