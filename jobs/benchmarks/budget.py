@@ -15,8 +15,9 @@ The protocol
   quality. quality_gain_at_equal_nfe: mean score of the λ policy less that of uniform steps of the same NFE.
   95% bootstrap intervals over images.
 - cap_error: a replayed run of 500 images drawn from the set, in blocks of 15, four at a time, under a cap halfway
-  between the least and the most that the frontier takes, while the pace of the machine drifts by up to a quarter around 1.15 of the
-  calibrated one; the controller's total over the cap, less 1. It replays the calibrated costs: no clock.
+  between the least and the most that the frontier takes, while the pace of the machine drifts by up to a quarter
+  around 1.15 of the calibrated one; the controller's total over the cap, less 1. It replays the calibrated costs: no
+  clock.
 - noisy_flat_steps, clean_flat_steps: mean steps that the λ policy gives flat pictures with noise and without.
 
 Tables go to stderr. The last line of stdout is one JSON object.

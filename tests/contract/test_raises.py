@@ -13,6 +13,7 @@ PACKAGE = Path(tss_ray.__file__).parent
 NOT_OURS = {
     ("cli.py", "Exit"): "typer's way to end with an exit code",
     ("imaging/decode.py", "ValueError"): "raised and caught in one function, to be told as a DecodeError",
+    ("imaging/deep.py", "ValueError"): "caught by decode, to be told as a DecodeError",
     ("pipeline/job.py", "KeyboardInterrupt"): "the second Ctrl-C",
     ("spec.py", "ValueError"): "what a pydantic validator raises; load_spec turns it into a SpecError",
     ("storage/s3.py", "Exception"): "what came through is passed on as it was",

@@ -100,7 +100,7 @@ def test_the_hash_does_not_change_with_where_and_on_what_the_job_runs(name: str)
 
 
 def test_every_setting_is_known_to_the_two_tests_above() -> None:
-    assert leaves(build()) == OTHER.keys() | HARMLESS.keys() | {"scale"}  # scale has one value so far
+    assert leaves(build()) == OTHER.keys() | HARMLESS.keys()
 
 
 def test_the_hash_changes_with_the_weights() -> None:
@@ -160,7 +160,11 @@ def test_a_spec_is_the_same_after_json() -> None:
     ("setting", "value"),
     [
         ("input", ""),
-        ("scale", 2),
+        ("scale", 5),
+        ("scale", 1),
+        ("size.max_side_px", 0),
+        ("size.target_megapixels", 0),
+        ("encode.metadata", "some"),
         ("seed", -1),
         ("seed", 2**63),
         ("tiles.tile_px", 8),

@@ -38,6 +38,7 @@ class Composition:
         self.height, self.width = self.lr.shape[1] * scale, self.lr.shape[2] * scale
         self._image, self._band_px, self._base = image, band_px, self.lr
         self._whole: Tensor | None = None
+        self._residual: Tensor | None = None
 
     def bands(self) -> Iterator[tuple[int, int]]:
         """Yield (first, last) rows of bands from top to bottom, multiples of the scale, together the whole height."""
@@ -50,7 +51,8 @@ class Composition:
         if self.height * self.width > self._band_px:
             return self._made(first, last, self._stitched(first, last))
         if self._whole is None:
-            self._whole = self._made(0, self.height, self._stitched(0, self.height))
+            residual = self._stitched(0, self.height) if self._residual is None else self._residual
+            self._whole, self._residual = self._made(0, self.height, residual), None
         return self._whole[:, first:last]
 
     def add(self, shift: Tensor) -> None:
@@ -67,10 +69,8 @@ class Composition:
         """Return what the denoiser adds, reduced to the input's size, (3,h,w)."""
         if self.height * self.width > self._band_px or self._whole is not None:
             return self._reduced(self._stitched)
-        stitched = self._stitched(0, self.height)
-        added = downsample(stitched[None], self.scale)[0]
-        self._whole = self._made(0, self.height, stitched)  # nobody needs to stitch again
-        return added
+        self._residual = self._stitched(0, self.height)  # nobody needs to stitch again
+        return downsample(self._residual[None], self.scale)[0]
 
     def _reduced(self, rows: Callable[[int, int], Tensor]) -> Tensor:
         bands = []

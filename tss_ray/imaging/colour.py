@@ -45,7 +45,7 @@ def cmyk_to_rgb(image: Image.Image, icc_profile: object) -> Image.Image:
 
 
 def to_srgb(pixels: Pixels, icc_profile: bytes | None) -> Pixels:
-    """Return (h,w,1…4) of a profile as the same depth and channels of sRGB; unchanged without a profile.
+    """Return (h,w,1…4) of a profile as the same depth and channels of sRGB; unchanged without a usable one.
 
     Through lcms2 at the pixels' own depth (imagecodecs; Pillow's own transforms have 8 bits), relative colorimetric
     with black point compensation. Grey stays grey: its colours in sRGB are neutral. Colours beyond sRGB are clipped.
@@ -56,15 +56,18 @@ def to_srgb(pixels: Pixels, icc_profile: bytes | None) -> Pixels:
 
     num_colours = 1 if pixels.shape[2] < 3 else 3
     colour = np.ascontiguousarray(pixels[..., :num_colours])
-    converted: Pixels = imagecodecs.cms_transform(
-        colour if num_colours == 3 else colour[..., 0],
-        icc_profile,
-        _srgb_profile(),
-        colorspace="rgb" if num_colours == 3 else "gray",
-        outcolorspace="rgb",
-        intent=int(ImageCms.Intent.RELATIVE_COLORIMETRIC),
-        flags=int(ImageCms.Flags.BLACKPOINTCOMPENSATION),
-    )
+    try:
+        converted: Pixels = imagecodecs.cms_transform(
+            colour if num_colours == 3 else colour[..., 0],
+            icc_profile,
+            _srgb_profile(),
+            colorspace="rgb" if num_colours == 3 else "gray",
+            outcolorspace="rgb",
+            intent=int(ImageCms.Intent.RELATIVE_COLORIMETRIC),
+            flags=int(ImageCms.Flags.BLACKPOINTCOMPENSATION),
+        )
+    except (RuntimeError, ValueError):  # a profile that lcms2 refuses is one that viewers ignore
+        return pixels
     return np.concatenate([converted[..., :num_colours], pixels[..., num_colours:]], axis=2)
 
 

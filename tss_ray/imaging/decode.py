@@ -21,7 +21,6 @@ from tss_ray.imaging.deep import (
     is_tiff,
     read_deep_png,
     read_deep_tiff,
-    unsupported,
 )
 from tss_ray.imaging.kinds import kind_of_other
 from tss_ray.imaging.metadata import NO_METADATA, Metadata, orientation, read_metadata, read_tiff_metadata
@@ -187,7 +186,7 @@ def _plain(image: Image.Image) -> Image.Image:
     if image.mode == "CMYK":
         return cmyk_to_rgb(upright, image.info.get("icc_profile"))
     if image.mode not in _EIGHT_BIT:
-        raise unsupported(f"mode {image.mode}")
+        raise DecodeError("unsupported_mode", f"mode {image.mode} cannot be read; convert the file to grey or RGB")
     target = _EIGHT_BIT[image.mode]
     if image.has_transparency_data:
         target = _WITH_ALPHA.get(target, target)

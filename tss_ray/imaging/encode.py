@@ -39,6 +39,9 @@ level 1: 72 ms 1.86 MB and 51 ms 1.10 MB; 4: 127 ms 1.73 MB and 87 ms 0.97 MB; 6
 _WEBP_LOSSLESS_EFFORT = 0
 """Of 0…100, at method 4: 182 ms 1.36 MB and 145 ms 0.63 MB for the same two; effort 75 takes twice that for 1 %."""
 
+_MAX_JPEG_SEGMENT_BYTES = 65_000
+"""JPEG has 65533 bytes for EXIF and for XMP, their names included; what is longer is left out."""
+
 _WHOLE_PX = 33_554_432
 """A PNG of 8 bits up to this size is made at once, by Pillow: its compressor is faster than the standard library's."""
 
@@ -168,14 +171,14 @@ def _save(
 ) -> None:
     """Write 8 bits by Pillow."""
     options: dict[str, Any] = {"icc_profile": icc_profile}
-    if metadata.exif is not None:
+    if metadata.exif is not None and not (format == "jpeg" and len(metadata.exif) > _MAX_JPEG_SEGMENT_BYTES):
         options["exif"] = b"Exif\0\0" + metadata.exif
     if metadata.dpi is not None and format in ("png", "jpeg"):
         options["dpi"] = metadata.dpi
     if metadata.xmp is not None and format == "png":
         options["pnginfo"] = PngImagePlugin.PngInfo()
         options["pnginfo"].add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
-    elif metadata.xmp is not None:
+    elif metadata.xmp is not None and not (format == "jpeg" and len(metadata.xmp) > _MAX_JPEG_SEGMENT_BYTES):
         options["xmp"] = metadata.xmp
     if format == "png":
         options |= {"compress_level": _PNG_COMPRESS_LEVEL}

@@ -21,6 +21,8 @@ _DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 _PIXEL_WIDTH, _PIXEL_HEIGHT, _INTEROPERABILITY = 0xA002, 0xA003, 0xA005
 _BROKEN = (ArithmeticError, AttributeError, LookupError, OSError, SyntaxError, TypeError, ValueError, struct.error)
 _MAX_XMP_BYTES = 1_048_576
+_MAX_DPI = 65_535
+"""What JPEG can say."""
 
 _XMP_SIZES = {"tiff:ImageWidth": 0, "tiff:ImageLength": 1, "exif:PixelXDimension": 0, "exif:PixelYDimension": 1}
 
@@ -139,4 +141,4 @@ def _read_dpi(found: object) -> tuple[float, float] | None:
         across, down = (float(value) for value in found)  # type: ignore[attr-defined]
     except (ArithmeticError, TypeError, ValueError):
         return None
-    return (across, down) if all(math.isfinite(v) and 1 <= v <= 100_000 for v in (across, down)) else None
+    return (across, down) if all(math.isfinite(v) and 1 <= v <= _MAX_DPI for v in (across, down)) else None

@@ -16,7 +16,6 @@ from tss_ray.engine.compose import BAND_PX, Composition
 from tss_ray.engine.state import DenoisedImage
 from tss_ray.errors import EngineError, GateError
 from tss_ray.imaging.channels import from_model_planes, model_planes
-from tss_ray.imaging.colour import is_linear
 from tss_ray.imaging.correct import colour_shift
 from tss_ray.imaging.encode import EncodedImage, Format, encode_bands
 from tss_ray.imaging.pixels import Pixels, num_bits
@@ -55,7 +54,7 @@ def finish(spec: JobSpec, image: PreparedImage, denoised: DenoisedImage, scale: 
     source, row = image.pixels, image.row
     if row.left_alone_by:
         return Finished(*_encoded(spec, image, [source]))
-    composition = Composition(denoised, scale, model_planes(source, is_linear(image.icc_profile)))
+    composition = Composition(denoised, scale, model_planes(source, image.linear))
     correction = spec.colour.correction if denoised.tiles else "none"
     shift = None
     if denoised.tiles:
@@ -98,7 +97,7 @@ def _bands(image: PreparedImage, source: Pixels, composition: Composition) -> It
     """Yield the result's pixels, from top to bottom."""
     height, width = image.row.out_height or 0, image.row.out_width or 0
     alpha = to_planes(source[..., -1:]) if source.shape[2] in (2, 4) else None
-    linear, scale = is_linear(image.icc_profile), composition.scale
+    linear, scale = image.linear, composition.scale
     at_scale = (height, width) == (composition.height, composition.width)
     rows: Rows = composition.rows
     alpha_rows: Rows | None = None

@@ -20,7 +20,7 @@ from tss_ray.diffusion.texture import luma, noise_sigma, texture_map, texture_sc
 from tss_ray.errors import AccessRefusedError, ImageError, ObjectNotFoundError, StorageError
 from tss_ray.imaging.apart import Child
 from tss_ray.imaging.blur import blur_score
-from tss_ray.imaging.colour import to_srgb
+from tss_ray.imaging.colour import is_linear, to_srgb
 from tss_ray.imaging.decode import DecodedImage, decode
 from tss_ray.imaging.metadata import NO_METADATA
 from tss_ray.imaging.pixels import Pixels, num_bits
@@ -120,7 +120,8 @@ class Prepare:
             return PreparedImage(row.quarantined(error.kind, str(error)))
         except StorageError as error:
             return PreparedImage(row.quarantined(_storage_kind(error), str(error)))
-        return PreparedImage(self._probe(row, image), image.pixels, image.icc_profile, image.metadata)
+        row = self._probe(row, image)
+        return PreparedImage(row, image.pixels, image.icc_profile, image.metadata, is_linear(image.icc_profile))
 
     def _decoded(self, data: bytes, decode: Decode) -> DecodedImage:
         """Decode as the spec says; what is not to be written is not carried further."""

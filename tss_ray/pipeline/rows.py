@@ -21,6 +21,8 @@ class PreparedImage:
     pixels: Pixels | None = None
     icc_profile: bytes | None = None
     metadata: Metadata = NO_METADATA
+    linear: bool = False
+    """Whether values are proportional to light; see `imaging.colour.is_linear`."""
 
 
 _CARGO = {
@@ -31,6 +33,7 @@ _CARGO = {
     "exif": pa.large_binary(),
     "xmp": pa.large_binary(),
     "dpi": pa.list_(pa.float64()),
+    "linear": pa.bool_(),
 }
 
 
@@ -45,6 +48,7 @@ def prepared_table(images: list[PreparedImage]) -> pa.Table:
         "exif": [i.metadata.exif for i in images],
         "xmp": [i.metadata.xmp for i in images],
         "dpi": [i.metadata.dpi for i in images],
+        "linear": [i.linear for i in images],
     }
     for name, kind in _CARGO.items():
         table = table.append_column(name, pa.array(cargo[name], kind))
@@ -62,5 +66,5 @@ def prepared_images(table: pa.Table) -> list[PreparedImage]:
             pixels = np.frombuffer(buffer, depth).reshape(row.in_height or 0, row.in_width or 0, channels)
         icc_profile, exif, xmp, dpi = (table[name][i].as_py() for name in ("icc_profile", "exif", "xmp", "dpi"))
         metadata = Metadata(exif, xmp, tuple(dpi) if dpi else None)
-        images.append(PreparedImage(row, pixels, icc_profile, metadata))
+        images.append(PreparedImage(row, pixels, icc_profile, metadata, table["linear"][i].as_py()))
     return images

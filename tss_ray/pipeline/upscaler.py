@@ -27,7 +27,6 @@ from tss_ray.engine.state import DenoisedImage
 from tss_ray.engine.thread import EngineThread
 from tss_ray.errors import GateError, ImageError, StorageError
 from tss_ray.imaging.channels import to_model_rgb
-from tss_ray.imaging.colour import is_linear
 from tss_ray.models.base import SuperResolutionModel
 from tss_ray.models.registry import load_model
 from tss_ray.pipeline.finish import finish
@@ -111,7 +110,7 @@ class Upscaler:
     def _begin(self, image: PreparedImage) -> "Future[DenoisedImage] | None":
         if image.pixels is None or self._stopping:
             return None
-        return self._submit(image.row, to_model_rgb(image.pixels, is_linear(image.icc_profile)))
+        return self._submit(image.row, to_model_rgb(image.pixels, image.linear))
 
     def _submit(self, row: ManifestRow, rgb: NDArray[np.uint8]) -> "Future[DenoisedImage]":
         spec, timesteps = self._spec, self._card.num_timesteps

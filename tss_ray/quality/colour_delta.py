@@ -5,14 +5,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-_MAX_SIDE_PX = 128
-"""Colour is a matter of low frequencies, and the formula costs about a microsecond a pixel."""
+_MAX_SIDE_PX = 64
+"""Colour is a matter of low frequencies, and the formula costs more than a microsecond a pixel."""
 
 
 def colour_delta_e(reduced: Tensor, lr: Tensor) -> float:
     """Return the mean CIEDE2000 between two images (3,h,w) in [0,1], taken for sRGB; about 1 is just noticeable.
 
-    Both are averaged over boxes to at most 128 px a side first, so that differences in detail, which lr_consistency
+    Both are averaged over boxes to at most 64 px a side first, so that differences in detail, which lr_consistency
     judges, do not count as colour. The formula is Sharma, Wu, Dalal (Color Res. Appl. 30, 2005), by scikit-image.
     """
     from skimage.color import deltaE_ciede2000, rgb2lab  # here: a job that only reads rows does not need it

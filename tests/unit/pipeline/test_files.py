@@ -77,7 +77,7 @@ def upscaled(tmp_path) -> Callable[..., Result]:
         prepared = Prepare(spec, "0", None).prepare({"image_key": name, "uri": str(tmp_path / name)}, decode)
         (image,) = prepared_images(prepared_table([prepared]))
         assert image.pixels is not None, image.row.error_message
-        lr = to_model_rgb(image.pixels, is_linear(image.icc_profile))
+        lr = to_model_rgb(image.pixels, image.linear)
         finished = finish(spec, image, denoised(lr, strength), SCALE)
         return Result(pyvips.Image.new_from_buffer(finished.file.data, ""), image.row, finished)
 
@@ -413,6 +413,22 @@ def test_a_cast_is_taken_back_and_its_size_recorded(
         assert np.abs(result.pixels.mean((0, 1)) - ramp(32, 32, 3, 200).mean((0, 1))).max() < 1.5
 
 
+def test_a_profile_that_cannot_be_converted_is_taken_for_srgb(upscaled: Callable[..., Result]) -> None:
+    values = ramp(12, 12, 3, 255)
+    broken = wide_gamut()[:132] + bytes(len(wide_gamut()) - 132)
+    result = upscaled(deep(values, "png", broken), strength=0.0, encode__icc="srgb")
+    assert np.abs(result.pixels - bicubic(values)).max() <= 1
+
+
+def test_metadata_too_long_for_jpeg_is_left_out_and_the_picture_kept(upscaled: Callable[..., Result]) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = "x" * 70_000
+    data = saved(Image.fromarray(ramp(12, 12, 3, 255)), "PNG", exif=exif, dpi=(300, 300))
+    assert b"x" * 70_000 in upscaled(data).finished.file.data
+    file = upscaled(data, encode__format="jpeg").file
+    assert (file.width, round(file.xres * 25.4)) == (48, 300)
+
+
 def test_alpha_does_not_fit_into_jpeg(upscaled: Callable[..., Result]) -> None:
     with pytest.raises(EncodeError, match="png or webp"):
         upscaled(deep(ramp(8, 8, 4, 255)), encode__format="jpeg")
@@ -422,7 +438,7 @@ def test_sixteen_bits_and_metadata_cross_between_operators() -> None:
     pixels = ramp(3, 5, 4, 65535)
     row = ManifestRow(image_key="a", input_uri="a", spec_hash="0", in_height=3, in_width=5)
     metadata = decode(photographed(), 10**6).metadata
-    (back,) = prepared_images(prepared_table([PreparedImage(row, pixels, b"icc", metadata)]))
+    (back,) = prepared_images(prepared_table([PreparedImage(row, pixels, b"icc", metadata, linear=True)]))
     assert back.pixels is not None
-    assert (num_bits(back.pixels), back.metadata) == (16, metadata)
+    assert (num_bits(back.pixels), back.metadata, back.linear) == (16, metadata, True)
     assert np.array_equal(back.pixels, pixels)

@@ -51,6 +51,12 @@ def test_two_inputs_of_one_output_name_are_refused_before_the_run(store):
         write_key_list(store, "abc", "webp", items("a/x.jpg", "b.jpg", "a/x.png"), nothing_done)
 
 
+def test_same_collides_only_where_a_format_has_no_writer(store):
+    assert write_key_list(store, "abc", "same", items("x.jpg", "x.png", "x.tif"), nothing_done).num_todo == 3
+    with pytest.raises(SpecError, match=r"x\.gif and x\.png would both be written as images/x\.png"):
+        write_key_list(store, "abd", "same", items("x.gif", "x.jpg", "x.png"), nothing_done)
+
+
 def test_done_inputs_take_part_in_collisions(store):
     with pytest.raises(SpecError, match=r"x\.jpg and x\.png"):
         write_key_list(store, "abc", "png", items("x.jpg", "x.png"), {"x.jpg"}.__contains__)

@@ -1,7 +1,7 @@
 import pytest
 
 from tss_ray.errors import ImageError
-from tss_ray.storage.layout import check_key, keys_key, output_key, part_key
+from tss_ray.storage.layout import check_key, keys_key, output_format, output_key, part_key
 
 
 @pytest.mark.parametrize(
@@ -12,11 +12,29 @@ from tss_ray.storage.layout import check_key, keys_key, output_key, part_key
         ("v1.2/cat", "webp", "images/v1.2/cat.webp"),
         ("cat.v2", "png", "images/cat.v2.png"),
         ("cat.tar.tiff", "png", "images/cat.tar.png"),
+        ("cat.gif", "tiff", "images/cat.tif"),
+        ("cat.png", "avif", "images/cat.avif"),
+        ("a/cat.JPEG", "same", "images/a/cat.JPEG"),
+        ("cat.TIF", "same", "images/cat.TIF"),
+        ("cat.gif", "same", "images/cat.png"),
+        ("cat", "same", "images/cat.png"),
+        ("cat.v2", "same", "images/cat.v2.png"),
         ("100% #1?.png", "png", "images/100% #1?.png"),
     ],
 )
 def test_the_output_mirrors_the_input_with_its_own_extension(image_key, image_format, wanted):
     assert output_key(image_key, image_format) == wanted
+
+
+@pytest.mark.parametrize(
+    ("image_key", "image_format", "wanted"),
+    [
+        *(("a.JPG", "same", "jpeg"), ("a.tiff", "same", "tiff"), ("a.avif", "same", "avif"), ("a.bmp", "same", "png")),
+        *(("a", "same", "png"), ("a.jpg", "webp", "webp")),
+    ],
+)
+def test_same_is_told_by_the_extension(image_key, image_format, wanted):
+    assert output_format(image_key, image_format) == wanted
 
 
 def test_a_key_that_is_only_an_extension_keeps_its_stem():
