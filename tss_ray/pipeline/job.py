@@ -21,6 +21,7 @@ from tss_ray.models.registry import EMBEDDED, check_model
 from tss_ray.pipeline.commit import Totals
 from tss_ray.pipeline.graph import run_graph
 from tss_ray.pipeline.monitor import Tally, start_monitor
+from tss_ray.pipeline.nodes import await_nodes, check_nodes
 from tss_ray.pipeline.resources import plan_resources
 from tss_ray.spec import JobSpec
 from tss_ray.storage.inputs import list_inputs
@@ -80,12 +81,13 @@ def run_job(spec: JobSpec, watcher: Watcher | None = None) -> JobResult:
     if key_list.num_todo:
         output.write(SPEC_KEY, _spec_record(spec, spec_hash), "application/json")
         with _cluster(), _Attention(watcher) as attention:
-            resources = plan_resources(
-                spec.compute, ray.cluster_resources().get("CPU", 1), ray.cluster_resources().get("GPU", 0)
-            )
-            log.info("job %s: %d images, %s", spec_hash, key_list.num_todo, resources)
-            for part in run_graph(spec, spec_hash, key_list, resources, attention.monitor):
-                totals += part
+            nodes = await_nodes(spec.compute, lambda: attention.stopped)
+            if nodes is not None:
+                check_nodes(spec, spec_hash)
+                resources = plan_resources(spec.compute, *nodes)
+                log.info("job %s: %d images, %s", spec_hash, key_list.num_todo, resources)
+                for part in run_graph(spec, spec_hash, key_list, resources, attention.monitor):
+                    totals += part
             stopped = attention.stopped
     num_before = key_list.num_listed - key_list.num_todo
     return JobResult(totals, key_list.num_listed, num_before, stopped, time.monotonic() - began, spec.output)
