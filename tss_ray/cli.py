@@ -9,6 +9,7 @@ import typer
 import yaml
 from rich.console import Console
 
+from tss_ray.cli_cluster import add_commands
 from tss_ray.errors import SpecError, StorageError, TssRayError
 from tss_ray.spec import PlanSpec, load_plan, load_spec
 
@@ -143,6 +144,9 @@ def _parse_settings(settings: list[str]) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise SpecError(f"--set {setting}: the value is not YAML: {error}; quote it") from error
     return overrides
+
+
+add_commands(app, _parse_settings)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ TssRayError
 │   ├── ObjectNotFoundError    the object (or its bucket) does not exist
 │   └── AccessRefusedError     the store refused the credentials
 ├── ModelError           weights are missing, damaged, or not what their card says       exit code 2
+├── ClusterError         a cluster cannot be reached, or knows no such job               exit code 2
 ├── ImageError           one image is at fault: it becomes a row, never an exit
 │   ├── DecodeError      its bytes are not an image that we can read
 │   └── EncodeError      its pixels do not fit the output format
@@ -45,6 +46,10 @@ class ModelError(TssRayError):
     """Weights are missing, damaged, or not what their card says."""
 
 
+class ClusterError(TssRayError):
+    """A cluster cannot be reached, refuses the caller, or knows no such job."""
+
+
 class ImageError(TssRayError):
     """One image is at fault; `kind` is a short, stable word for the row's `error_kind`."""
 
@@ -73,6 +78,7 @@ class TrainingError(TssRayError):
 
 __all__ = [
     "AccessRefusedError",
+    "ClusterError",
     "DecodeError",
     "EncodeError",
     "EngineError",

@@ -25,9 +25,7 @@ def _without_credentials(url: str) -> str:
     scheme, found, rest = url.partition("://")
     authority = rest.partition("/")[0]
     if found and ("@" in authority or (scheme == "s3" and ":" in authority)):
-        told = (
-            "a URL with credentials in it; take them out and leave them to boto3's chain (environment, role)"
-        )
+        told = "a URL with credentials in it; take them out and leave them to boto3's chain (environment, role)"
         raise PydanticCustomError(_CREDENTIALS, told)
     return url
 

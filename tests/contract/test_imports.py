@@ -30,7 +30,9 @@ ALLOWED: dict[str, frozenset[str]] = {
     "report": BASE | {"diffusion"},
     "pipeline": IMAGES | {"spec", "models", "budget", "quality", "storage", "engine"},
     "display": BASE | {"spec", "pipeline", "storage"},
-    "cli": BASE | {"spec", "display", "pipeline", "storage", "training", "report"},
+    "cli_cluster": BASE | {"spec", "pipeline"},
+    "cli": BASE | {"cli_cluster", "spec", "display", "pipeline", "storage", "training", "report"},
+    "job_entry": frozenset({"errors", "cli"}),
 }
 """What each room may import besides itself. A new line belongs here only if DESIGN's order of rooms allows it."""
 
