@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from tss_ray import cli_report
+from tss_ray.cli_cluster import add_commands
 from tss_ray.cli_plan import plan
 from tss_ray.errors import SpecError, StorageError, TssRayError
 from tss_ray.spec import PlanSpec, load_plan, load_spec, load_store, parse_settings
@@ -207,6 +208,9 @@ def _parse_kinds(kinds: str | None) -> frozenset[str] | None:
 
 def _stdout() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
+
+
+add_commands(app, parse_settings)
 
 
 def main() -> None:

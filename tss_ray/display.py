@@ -1,5 +1,7 @@
 """What the terminal shows: a bar while a job runs, a table when it has ended. Quiet where nobody looks."""
 
+import time
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,6 +21,9 @@ from tss_ray.storage.key_list import KeyList
 from tss_ray.storage.layout import IMAGES, MANIFEST
 from tss_ray.storage.uris import join_uri
 
+_LINE_EVERY_S = 60.0
+"""Where nobody watches a bar: between two lines of a log."""
+
 
 class _Rate(ProgressColumn):
     """Images per second since the first one."""
@@ -32,7 +37,7 @@ class JobDisplay:
 
     def __init__(self, console: Console) -> None:
         """Take the console that progress goes to (standard error, so that pipes stay clean)."""
-        self._console = console
+        self._console, self._told_s = console, time.monotonic()
         self._progress = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=12),
@@ -64,6 +69,10 @@ class JobDisplay:
         self._progress.update(
             self._task, completed=tally.done + tally.quarantined, steps=mean, quarantined=tally.quarantined
         )
+        if not self._console.is_terminal and time.monotonic() - self._told_s >= _LINE_EVERY_S:
+            self._told_s = time.monotonic()
+            told = f"{tally.done} done, {tally.quarantined} quarantined, {mean} steps on average"
+            self._console.print(told, highlight=False)
 
     def _waiting(self, told: str) -> None:
         self._console.print(told, highlight=False, soft_wrap=True)

@@ -9,6 +9,7 @@ TssRayError
 ├── LeaseError           another run is writing the same output                          exit code 2
 │   └── LeaseLostError   another run took the output over while this one was at work     exit code 1
 ├── ModelError           weights are missing, damaged, or not what their card says       exit code 2
+├── ClusterError         a cluster cannot be reached, or knows no such job               exit code 2
 ├── ImageError           one image is at fault: it becomes a row, never an exit
 │   ├── DecodeError      its bytes are not an image that we can read
 │   ├── EncodeError      its pixels do not fit the output format
@@ -58,6 +59,10 @@ class ModelError(TssRayError):
     """Weights are missing, damaged, or not what their card says."""
 
 
+class ClusterError(TssRayError):
+    """A cluster cannot be reached, refuses the caller, or knows no such job."""
+
+
 class ImageError(TssRayError):
     """One image is at fault; `kind` is a short, stable word for the row's `error_kind`."""
 
@@ -90,6 +95,7 @@ class TrainingError(TssRayError):
 
 __all__ = [
     "AccessRefusedError",
+    "ClusterError",
     "DecodeError",
     "EncodeError",
     "EngineError",

@@ -10,13 +10,29 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from tss_ray.errors import SpecError
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _without_credentials(url: str) -> str:
+    """Refuse a URL with a user or a password in it: specs lie beside the images, in logs, and travel to clusters."""
+    scheme, found, rest = url.partition("://")
+    authority = rest.partition("/")[0]
+    if found and ("@" in authority or (scheme == "s3" and ":" in authority)):
+        told = "a URL with credentials in it; take them out and leave them to boto3's chain (environment, role)"
+        raise PydanticCustomError(_CREDENTIALS, told)
+    return url
+
+
+_CREDENTIALS = "credentials_in_url"
+Uri = Annotated[str, AfterValidator(_without_credentials)]
+"""A path, glob or URL that may be shown to anybody."""
 
 
 class TileSpec(_Frozen):
@@ -245,7 +261,7 @@ class LimitSpec(_Frozen):
 class StoreSpec(_Frozen):
     """How S3 is spoken to; nothing here changes a pixel."""
 
-    s3_endpoint_url: str | None = Field(None, description="any S3-compatible server; None: AWS, or AWS_ENDPOINT_URL")
+    s3_endpoint_url: Uri | None = Field(None, description="any S3-compatible server; None: AWS, or AWS_ENDPOINT_URL")
     s3_region: str | None = None
     s3_addressing: Literal["auto", "path", "virtual"] = "auto"
     max_attempts: int = Field(8, ge=1, le=50, description="tries of one request, with back-off")
@@ -270,6 +286,9 @@ class ComputeSpec(_Frozen):
     )
     block_images: int = Field(32, ge=1, le=1024, description="images per Ray block: the unit of retry")
     part_rows: int = Field(256, ge=1, le=100_000, description="rows per Parquet part: the unit of commit")
+    wait_nodes_s: int = Field(
+        0, ge=0, le=86_400, description="how long an autoscaler may take to bring the first actor"
+    )
 
     @model_validator(mode="after")
     def _gpus_are_a_share_or_whole(self) -> Self:
@@ -278,13 +297,22 @@ class ComputeSpec(_Frozen):
             raise ValueError(f"gpus_per_actor={gpus:g}: need a share of one GPU or a whole number; round it")
         return self
 
+    @model_validator(mode="after")
+    def _what_is_waited_for_is_told(self) -> Self:
+        if self.wait_nodes_s and (self.actors is None or self.gpus_per_actor is None):
+            raise ValueError(
+                f"wait_nodes_s={self.wait_nodes_s}: nodes that are not there yet cannot be counted; "
+                "give compute.actors and compute.gpus_per_actor"
+            )
+        return self
+
 
 class JobSpec(_Frozen):
     """One job. `input` and `output` are a folder, file, glob, list file, s3:// or sample:// (input only)."""
 
-    input: str = Field(min_length=1)
-    output: str = Field(min_length=1)
-    model: str = "tss-x4-small"
+    input: Uri = Field(min_length=1)
+    output: Uri = Field(min_length=1)
+    model: Uri = "tss-x4-small"
     scale: float = Field(4, gt=1, le=4, description="what is below the model's own factor is made from its result")
     seed: int = Field(0, ge=0, lt=2**63)
     strict: bool = Field(False, description="exit with 3 if anything was quarantined")
@@ -382,6 +410,8 @@ def _explain(error: ValidationError) -> str:
             lines.append(f"{where}: no such setting; remove it or correct its spelling")
         elif fault["type"] == "missing":
             lines.append(f"{where}: missing; give it as an argument or in the spec file")
+        elif fault["type"] == _CREDENTIALS:
+            lines.append(f"{where}: {fault['msg']}")  # and not what was given
         else:
             message = fault["msg"].removeprefix("Value error, ")
             lines.append(f"{where}: {message} (got {fault['input']!r}); correct it")

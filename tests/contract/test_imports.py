@@ -31,10 +31,13 @@ ALLOWED: dict[str, frozenset[str]] = {
     "verify": BASE | {"spec", "records", "storage", "imaging"},
     "pipeline": IMAGES | {"spec", "models", "budget", "quality", "storage", "engine"},
     "display": BASE | {"spec", "pipeline", "storage"},
+    "cli_cluster": BASE | {"spec", "pipeline"},
     "cli_plan": BASE | {"spec", "budget", "pipeline", "report"},
     "cli_report": BASE | {"spec", "report"},
     "cli": BASE
-    | {"spec", "cli_plan", "cli_report", "display", "budget", "pipeline", "storage", "training", "report", "verify"},
+    | {"spec", "cli_cluster", "cli_plan", "cli_report", "display"}
+    | {"budget", "pipeline", "storage", "training", "report", "verify"},
+    "job_entry": frozenset({"errors", "cli"}),
 }
 """What each room may import besides itself. A new line belongs here only if DESIGN's order of rooms allows it."""
 

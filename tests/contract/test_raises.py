@@ -11,6 +11,8 @@ assert tss_ray.__file__ is not None
 PACKAGE = Path(tss_ray.__file__).parent
 
 NOT_OURS = {
+    ("cli_cluster.py", "Exit"): "typer's way to end with an exit code",
+    ("spec.py", "PydanticCustomError"): "what a pydantic validator raises; load_spec turns it into a SpecError",
     ("cli.py", "Exit"): "typer's way to end with an exit code",
     ("imaging/decode.py", "ValueError"): "raised and caught in one function, to be told as a DecodeError",
     ("imaging/deep.py", "ValueError"): "caught by decode, to be told as a DecodeError",

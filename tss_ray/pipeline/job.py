@@ -23,6 +23,7 @@ from tss_ray.models.registry import EMBEDDED, check_model
 from tss_ray.pipeline.commit import Totals
 from tss_ray.pipeline.graph import run_graph
 from tss_ray.pipeline.monitor import Tally, start_monitor
+from tss_ray.pipeline.nodes import await_nodes, check_nodes
 from tss_ray.pipeline.promiser import promises
 from tss_ray.pipeline.resources import plan_resources
 from tss_ray.spec import JobSpec
@@ -118,20 +119,20 @@ def _run(spec: JobSpec, spec_hash: str, output: Store, lease: Lease, watcher: Wa
         clear_summary(output)
         output.write(SPEC_KEY, _spec_record(spec, spec_hash), "application/json")
         with _cluster(), _Attention(watcher, lease) as attention:
-            resources = plan_resources(
-                spec.compute, ray.cluster_resources().get("CPU", 1), ray.cluster_resources().get("GPU", 0)
-            )
-            log.info("job %s: %d images, %s", spec_hash, key_list.num_todo, resources)
-            try:
-                with promises(spec, spec_hash, key_list, ledger.names.__contains__) as promiser:
+            nodes = await_nodes(spec.compute, lambda: attention.stopped)
+            if nodes is not None:
+                check_nodes(spec, spec_hash)
+                resources = plan_resources(spec.compute, *nodes)
+                log.info("job %s: %d images, %s", spec_hash, key_list.num_todo, resources)
+                with (
+                    _told_by(lease),
+                    promises(spec, spec_hash, key_list, ledger.names.__contains__) as promiser,
+                ):
                     del ledger  # 16 bytes an image, for the days that the graph may take
                     for part in run_graph(
                         spec, spec_hash, key_list, resources, attention.monitor, lease.run_id, promiser
                     ):
                         totals += part
-            except RayError:
-                lease.check()  # in its own words, where that is why
-                raise
             stopped = attention.stopped
         lease.check()
         ledger = _whole_ledger(output, spec_hash)
@@ -141,6 +142,16 @@ def _run(spec: JobSpec, spec_hash: str, output: Store, lease: Lease, watcher: Wa
     if result.complete and len(ledger.names) >= key_list.num_listed:
         write_summary(output, spec_hash, key_list.num_listed, ledger)
     return result
+
+
+@contextmanager
+def _told_by(lease: Lease) -> Iterator[None]:
+    """Let a lost lease say in its own words why the graph failed."""
+    try:
+        yield
+    except RayError:
+        lease.check()
+        raise
 
 
 def _begin(spec: JobSpec, spec_hash: str, output: Store, start: Start) -> tuple[Ledger, int]:
