@@ -8,16 +8,15 @@ The protocol
   one crop of three sample photographs, three flat pictures and their noisy copies.
 - Every image runs every rung of the ladder once, on this machine's device; scores are of `tss_ray.quality` (--score;
   all but `detail` compare with the originals). NFE are steps times tiles.
-- The plan comes from a calibration on a third of the images, drawn by key; figures are of the other two thirds.
+- The plan comes from a calibration on a third of the pictures of each kind, drawn by name; figures are of the others.
   `lambda` gives each its steps at the cost that `texture` (the default thresholds) takes.
 - nfe_share_at_equal_quality: NFE of the λ policy over NFE of the fixed top rung, at the λ policy's cheapest point whose
   mean quality is at least the top rung's. nfe_share_texture: the same of uniform steps mixed to the texture policy's
   quality. quality_gain_at_equal_nfe: mean score of the λ policy less that of uniform steps of the same NFE.
   95% bootstrap intervals over images.
-- cap_error: a replayed run of 500 images drawn from the set, in blocks of 15, four at a time, under a cap halfway
-  between the least and the most that the frontier takes, while the pace of the machine drifts by up to a quarter
-  around 1.15 of the calibrated one; the controller's total over the cap, less 1. It replays the calibrated costs: no
-  clock.
+- cap_error: a replayed run of 500 images drawn from the set, in blocks of 8, four at a time, under a cap halfway
+  between the least and the most that the frontier takes, while the pace of the machine drifts by up to a quarter around
+  1.15 of the calibrated one; the controller's total over the cap, less 1. It replays the calibrated costs: no clock.
 - noisy_flat_steps, clean_flat_steps: mean steps that the λ policy gives flat pictures with noise and without.
 
 Tables go to stderr. The last line of stdout is one JSON object.
@@ -53,7 +52,7 @@ from tss_ray.spec import BudgetSpec, JobSpec, TargetSpec
 
 SIDE_PX = 96
 NOISE_STD = 0.05
-REPLAYED, BLOCK, AT_ONCE = 500, 15, 4
+REPLAYED, BLOCK, AT_ONCE = 500, 8, 4
 _SCALE = 4
 
 Pixels = NDArray[np.uint8]
@@ -204,15 +203,19 @@ def cap_error(calibration: Calibration, judged: Sequence[Scanned]) -> float:
 
 
 def _split(everything: Calibration) -> tuple[list[Scanned], list[Scanned]]:
-    """Return who is learnt from and who is judged; copies of one picture stay together."""
-    learnt, judged = [], []
-    for each in everything.readable:
-        picture = each.image_key.rpartition("-")[0] or each.image_key
-        (learnt if unit_hash(picture, "split") < 1 / 3 else judged).append(each)
-    if not learnt or not judged:
-        half = len(everything.readable) // 2
-        return list(everything.readable[:half]), list(everything.readable[half:])
-    return learnt, judged
+    """Return who is learnt from, a third of the flat pictures and of the others, and who is judged.
+
+    Copies of one picture stay together.
+    """
+    pictures = {each.image_key: each.image_key.rpartition("-")[0] or each.image_key for each in everything.readable}
+    learnt: set[str] = set()
+    for is_flat in (True, False):
+        kind = {name for name in pictures.values() if name.startswith("flat") is is_flat}
+        learnt |= set(sorted(kind, key=lambda name: unit_hash(name, "split"))[::3])
+    halves = [
+        [e for e in everything.readable if (pictures[e.image_key] in learnt) is learns] for learns in (True, False)
+    ]
+    return halves[0], halves[1]
 
 
 def _restricted(everything: Calibration, learnt: Sequence[Scanned]) -> Calibration:

@@ -93,7 +93,8 @@ def nfe_share_at_equal_quality(measured: Sequence[Measured], ladder: Sequence[in
     """Return the cost of the policy's steps over the cost of the same steps for all at equal mean quality.
 
     The same steps for all: the cheaper of what one or two rungs (mixed at random) need. Costs of the images' own
-    unit. Where no uniform steps are as good, they are held at their best. Raises InputError for no images.
+    unit. Where no uniform steps are as good, they are held at their best; where rung 0 for all is as good already, the
+    share is of the first rung for all, so that it stays finite. Raises InputError for no images.
     """
     _require(measured)
 
@@ -102,7 +103,9 @@ def nfe_share_at_equal_quality(measured: Sequence[Measured], ladder: Sequence[in
         problem = Problem((curve,))
         wanted = min(max(quality, problem.least.quality), problem.most.quality)
         uniform = problem.expect(cheapest_for_quality(problem, wanted)).cost
-        return cost / uniform if uniform > 0 else float(cost == 0) or np.inf
+        if uniform == 0:
+            uniform = curve.costs[min(1, len(ladder) - 1)] * curve.weight if cost > 0 else 0.0
+        return cost / uniform if uniform > 0 else 1.0
 
     return _bootstrapped(len(measured), share)
 

@@ -20,7 +20,7 @@ _CALLS_PER_ACTOR = 4
 """Blocks an actor works on at once: while one is encoded and uploaded, the engine runs tiles of the next."""
 _QUEUE_PER_ACTOR = 8
 _INIT_DEATHS = 8
-_BLOCKS_PER_CALL = 8
+_BLOCKS_PER_CALL = 16
 """Under a controller: what begins before the first rows are back is then a small part of even a small job."""
 
 

@@ -21,7 +21,8 @@ def test_the_last_line_holds_the_figures(
     assert budget.main() == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures.keys() >= FIGURES
-    assert figures["noisy_flat_steps"] <= figures["clean_flat_steps"] + 1e-9 or figures["noisy_flat_steps"] is None
+    assert figures["noisy_flat_steps"] is not None
+    assert figures["clean_flat_steps"] is not None
     assert (tmp_path / "budget.parquet").exists()
 
 

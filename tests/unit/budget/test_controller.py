@@ -12,7 +12,7 @@ from tss_ray.budget.target import assign, planned_choice
 from tss_ray.spec import TargetSpec
 
 NUM_IMAGES = 500
-BLOCK = 15
+BLOCK = 8
 IN_FLIGHT = 4
 
 

@@ -58,6 +58,9 @@ def test_steps_where_they_matter_take_half_at_equal_quality_and_are_better_at_eq
 
 def test_the_wrong_way_round_loses_and_uniform_steps_are_even() -> None:
     assert quality_gain_at_equal_nfe([flat(2), rich(0)] * 20, LADDER).value == pytest.approx(-0.2)
+    harmed = [Measured(1, (0.0, 2.0, 4.0), (0.9, 0.5, 0.1), 2)] * 20
+    assert nfe_share_at_equal_quality(harmed, LADDER).value == 2  # rung 0 would do: of the first rung for all
+    assert nfe_share_at_equal_quality([flat(0)] * 5, LADDER).value == 1
     even = [flat(1), rich(1)] * 20
     assert quality_gain_at_equal_nfe(even, LADDER).value == pytest.approx(0)
     assert nfe_share_at_equal_quality(even, LADDER).value == pytest.approx(1, abs=1e-6)
