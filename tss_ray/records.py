@@ -57,7 +57,7 @@ class ManifestRow:
     """Denoising iterations; 0 = the bicubic enlargement was left alone."""
     num_tiles: int | None = None
     nfe: int | None = None
-    """Denoiser evaluations in full-tile forwards: num_tiles · num_steps."""
+    """Denoiser evaluations of a tile of tile_px: num_tiles · num_steps."""
     num_steps_top_rung: int | None = None
     """The most steps that the policy ever spends: what savings are counted against."""
     plan_family: str | None = None

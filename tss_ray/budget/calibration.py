@@ -34,7 +34,8 @@ class Scanned:
     width: int | None = None
     """Pixels of the input, as `height`."""
     height: int | None = None
-    num_tiles: int = 0
+    num_tiles: float = 0.0
+    """That it would run, in units of full tiles; see `TileGrid.full_tiles`."""
     texture_score: float = 0.0
     noise_sigma: float = 0.0
     blur_score: float | None = None
@@ -46,7 +47,7 @@ class RungTaken:
 
     image_key: str
     num_steps: int
-    crop_tiles: int
+    crop_tiles: float
     device_s: float
     """Of the crop's share of the forwards that it took part in."""
     score: float

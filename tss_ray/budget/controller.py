@@ -22,11 +22,11 @@ _MEMORY = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is known of an image before it begins; `num_tiles` are those that it would run."""
+    """What is known of an image before it begins; `num_tiles` are those that it would run, in full ones."""
 
     image_key: str
     texture_score: float
-    num_tiles: int
+    num_tiles: float
 
 
 @dataclass

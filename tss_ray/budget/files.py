@@ -22,14 +22,14 @@ _SCANNED_TYPES = {
     "error_kind": pa.string(),
     "width": pa.int64(),
     "height": pa.int64(),
-    "num_tiles": pa.int64(),
+    "num_tiles": pa.float64(),
     "texture_score": pa.float64(),
     "noise_sigma": pa.float64(),
     "blur_score": pa.float64(),
 }
 _RUNG_TYPES = {
     "num_steps": pa.int64(),
-    "crop_tiles": pa.int64(),
+    "crop_tiles": pa.float64(),
     "device_s": pa.float64(),
     "score": pa.float64(),
     "output_bytes_per_px": pa.float64(),

@@ -27,7 +27,7 @@ class Ran:
 
     num_steps: int
     num_steps_top_rung: int
-    num_tiles: int
+    num_tiles: float
     device_seconds: float
     is_holdout: bool
     quality: float | None = None
@@ -37,7 +37,7 @@ class Ran:
 class Measured:
     """One image on every rung of one ladder: what policies are compared on."""
 
-    num_tiles: int
+    num_tiles: float
     costs: tuple[float, ...]
     """Of the whole image, ascending with the rungs."""
     qualities: tuple[float, ...]

@@ -36,6 +36,10 @@ class TileGrid:
             for left in self.lefts:
                 yield top, left
 
+    def full_tiles(self, side_px: int) -> float:
+        """Return the pixels run in units of tiles of `side_px`: what a forward costs is proportional to them."""
+        return self.num_tiles * (self.tile_px / side_px) ** 2
+
     def padding_ratio(self, height: int, width: int) -> float:
         """Return pixels run / pixels wanted for an image of this size, at least 1.
 

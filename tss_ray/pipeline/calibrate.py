@@ -30,7 +30,7 @@ from tss_ray.imaging.encode import Format, encode
 from tss_ray.imaging.pixels import Pixels
 from tss_ray.imaging.planes import to_planes
 from tss_ray.imaging.resample import upsample
-from tss_ray.imaging.tiles import tile_grid
+from tss_ray.imaging.tiles import best_tile
 from tss_ray.models.registry import load_model
 from tss_ray.pipeline.plans import image_request
 from tss_ray.pipeline.prepare import probe
@@ -147,14 +147,14 @@ def _look(spec: JobSpec, item: InputItem) -> Scanned:
         return Scanned(item.image_key, item.size_bytes, "fetch_failed")
     seen = probe(pixels)
     height, width = pixels.shape[:2]
-    grid = tile_grid(height, width, spec.tiles.tile_px, spec.tiles.overlap_px)
+    grid = best_tile(height, width, spec.tiles.sides, spec.tiles.overlap_px)
     return Scanned(
         item.image_key,
         len(data),
         None,
         width,
         height,
-        grid.num_tiles,
+        grid.full_tiles(spec.tiles.tile_px),
         seen.texture_score,
         seen.noise_sigma,
         seen.blur_score,
@@ -221,7 +221,13 @@ class _Bench:
         self.max_batch = spec.compute.max_batch or default_max_batch(self.device)
         tiles = spec.tiles
         self._engine = Engine(
-            self.model, self.device, self.max_batch, tiles.tile_px, tiles.overlap_px, spec.plan.num_levels
+            self.model,
+            self.device,
+            self.max_batch,
+            tiles.tile_px,
+            tiles.overlap_px,
+            spec.plan.num_levels,
+            tiles.sides,
         )
         flat = np.zeros((tiles.tile_px, tiles.tile_px, 3), np.uint8)
         self._run([self._request(f"warm-up/{number}", flat, 2) for number in range(self.max_batch)])
@@ -254,7 +260,7 @@ class _Bench:
         return RungTaken(
             crop.image_key,
             num_steps,
-            done.grid.num_tiles,
+            done.grid.full_tiles(self._spec.tiles.tile_px),
             done.device_seconds,
             _score(score_name, sr, done.request.lr, crop),
             len(encoded.data) / (pixels.shape[0] * pixels.shape[1]),

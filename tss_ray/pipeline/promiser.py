@@ -16,7 +16,7 @@ from tss_ray.budget.allocation import Choice
 from tss_ray.budget.controller import Controller, Seen
 from tss_ray.budget.target import assign
 from tss_ray.errors import SpecError
-from tss_ray.imaging.tiles import tile_grid
+from tss_ray.imaging.tiles import best_tile
 from tss_ray.pipeline.upscaler import Upscaler
 from tss_ray.spec import JobSpec, StoreSpec, TargetSpec
 from tss_ray.storage.key_list import KeyList
@@ -92,8 +92,9 @@ def seen_images(block: pa.Table, readable: Sequence[int], spec: JobSpec) -> list
     columns = {name: block[name].to_pylist() for name in names}
     found = []
     for i in readable:
-        grid = tile_grid(columns["in_height"][i], columns["in_width"][i], spec.tiles.tile_px, spec.tiles.overlap_px)
-        found.append(Seen(columns["image_key"][i], columns["texture_score"][i], grid.num_tiles))
+        grid = best_tile(columns["in_height"][i], columns["in_width"][i], spec.tiles.sides, spec.tiles.overlap_px)
+        num_tiles = grid.full_tiles(spec.tiles.tile_px)
+        found.append(Seen(columns["image_key"][i], columns["texture_score"][i], num_tiles))
     return found
 
 
