@@ -56,15 +56,14 @@ def finish(spec: JobSpec, image: PreparedImage, denoised: DenoisedImage, scale: 
         return Finished(*_encoded(spec, image, [source]))
     composition = Composition(denoised, scale, model_planes(source, image.linear))
     correction = spec.colour.correction if denoised.tiles else "none"
-    shift = None
-    if denoised.tiles:
-        added = composition.added()
-        if why := refusal(denoised.tiles, (composition.lr + added).clamp(0, 1), composition.lr):
-            raise GateError(why, f"{row.image_key}: {why}; look at the input, the model and the device")
-        shift = None if correction == "none" else colour_shift(added, correction)
+    added = composition.added()
+    shift = None if correction == "none" else colour_shift(added, correction)
+    reduced = composition.reduced()
+    if why := refusal(denoised.tiles, added, reduced, composition.lr):
+        raise GateError(why, f"{row.image_key}: {why}; look at the input, the model and the device")
     if shift is not None:
         composition.add(shift)
-    reduced = composition.reduced()
+        reduced = composition.reduced()
     file, image_format = _encoded(spec, image, _bands(image, source, composition))
     return Finished(
         file,

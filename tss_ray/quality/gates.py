@@ -24,29 +24,30 @@ TEXTURED_STD = 4 / 255
 """An input that spreads more than this is not: its output may not be one colour."""
 
 
-def refusal(tiles: Iterable[Tensor], reduced: Tensor, lr: Tensor) -> str | None:
+def refusal(tiles: Iterable[Tensor], added: Tensor, reduced: Tensor, lr: Tensor) -> str | None:
     """Return why an output must not be kept, or None.
 
-    tiles: what the model made, any shape, float. reduced: the output at the input's size; lr: the input; both (3,h,w)
-    float in [0,1].
+    tiles: what the model made, any shape, float. added: all of it, reduced to the input's size; reduced: the output,
+    reduced likewise; lr: the input; these (3,h,w) float, of a range of 1.
 
     "output_nan": a value is not finite. "output_constant": one colour, of an input that is not. "output_black",
     "output_off_colour": the mean colour of a region is MAX_SHIFT away from the input's.
     """
     if not all(bool(torch.isfinite(tile).all()) for tile in tiles):
         return "output_nan"
-    before, after = _regions(lr), _regions(reduced)
+    before, after = _regions(lr), _regions((lr + added).clamp(0, 1))
     shift = (after - before).abs().amax(0)
     if bool((shift > MAX_SHIFT).any()):
         return "output_black" if float(after.amax(0)[shift > MAX_SHIFT].max()) <= BLACK else "output_off_colour"
-    if _spread(reduced) < FLAT_STD and _spread(lr) > TEXTURED_STD:
+    is_small = min(lr.shape[1:]) < REGION_PX  # reducing blurs what is left of it
+    if not is_small and _spread(reduced) < FLAT_STD and _spread(lr) > TEXTURED_STD:
         return "output_constant"
     return None
 
 
-def worst_shift(reduced: Tensor, lr: Tensor) -> float:
+def worst_shift(added: Tensor, lr: Tensor) -> float:
     """Return the largest shift of a region's mean colour, in [0,1]: what MAX_SHIFT is compared with."""
-    return float((_regions(reduced) - _regions(lr)).abs().max())
+    return float((_regions((lr + added).clamp(0, 1)) - _regions(lr)).abs().max())
 
 
 def _regions(planes: Tensor) -> Tensor:

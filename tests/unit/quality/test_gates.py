@@ -30,12 +30,16 @@ def enlarged(lr: Pixels) -> Pixels:
     return to_pixels(upsample(to_planes(lr)[None], 4)[0])
 
 
-def reduced(sr: Pixels) -> torch.Tensor:
-    return downsample(to_planes(sr)[None], 4)[0].clamp(0, 1)
+def reduced(planes: torch.Tensor) -> torch.Tensor:
+    return downsample(planes[None], 4)[0]
+
+
+def added(sr: Pixels, lr: Pixels) -> torch.Tensor:
+    return reduced(to_planes(sr) - to_planes(enlarged(lr)))
 
 
 def refusal(tiles: list[torch.Tensor], sr: Pixels, lr: Pixels) -> str | None:
-    return gates.refusal(tiles, reduced(sr), to_planes(lr))
+    return gates.refusal(tiles, added(sr, lr), reduced(to_planes(sr)), to_planes(lr))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -66,7 +70,7 @@ def test_one_colour_is_refused_even_if_it_is_the_mean() -> None:
     rng = np.random.default_rng(0)
     lr = rng.integers(100, 140, (32, 32, 3), np.uint8)
     sr = np.broadcast_to(lr.mean((0, 1)).round().astype(np.uint8), (128, 128, 3))
-    assert gates.worst_shift(reduced(sr), to_planes(lr)) < MAX_SHIFT
+    assert gates.worst_shift(added(sr, lr), to_planes(lr)) < MAX_SHIFT
     assert refusal(FINITE, sr, lr) == "output_constant"
 
 
