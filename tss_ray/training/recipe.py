@@ -111,7 +111,7 @@ class AdversarialRecipe(_Frozen):
     )
     adversarial_weight: float = Field(0.2, ge=0, description="of the hinge loss, times the late share of the timestep")
     feature_weight: float = Field(2.0, ge=0, description="of matching the discriminator's features, times the same")
-    pixel_weight: float = Field(0.6, ge=0, description="of the mean absolute error of the latent, of spread near 1")
+    pixel_weight: float = Field(0.8, ge=0, description="of the mean absolute error of the latent, of spread near 1")
     masking_std: float | None = Field(
         0.02,
         gt=0,
@@ -158,7 +158,7 @@ class Recipe(_Frozen):
         25.0, ge=1, description="x0 only: weight of the squared error = SNR clipped to [1, cap]"
     )
     one_step_share: Share = Field(
-        0.125, description="of each batch at the last timestep, pure noise, which a single step starts from"
+        0.2, description="of each batch at the last timestep, pure noise, which a single step starts from"
     )
     initial_weights: str | None = Field(
         None, description="embedded name or model folder whose weights the network starts from; None: random"
