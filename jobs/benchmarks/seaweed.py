@@ -98,7 +98,7 @@ def _command(folder: Path, server: S3Server, master: int, volume: int, filer: in
         "master.volumePreallocate": "false",
         "volume.port": volume,
         "volume.preStopSeconds": 0,
-        "volume.max": 200,  # a bucket takes a few volumes, and every test takes a bucket
+        "volume.max": 2000,  # a bucket takes seven volumes, and every test takes a bucket
         "filer": "true",
         "filer.port": filer,
         "filer.localSocket": folder / "filer.sock",
