@@ -4,14 +4,13 @@ import pickle
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
-import pyarrow as pa
 import pytest
 from photos import photo_bytes
 from s3.fault_proxy import Fault, fault_proxy
 
 from tss_ray.errors import AccessRefusedError, ImageError, ObjectNotFoundError, StorageError
+from tss_ray.imaging.decode import decode
 from tss_ray.pipeline.prepare import Prepare
-from tss_ray.pipeline.rows import prepared_images
 from tss_ray.spec import StoreSpec, load_spec
 from tss_ray.storage import s3_client
 from tss_ray.storage.s3_client import _client_of, client
@@ -152,14 +151,16 @@ def test_an_identity_without_rights_to_write_fails_the_preflight(bucket, s3_spec
         store.check_writable()
 
 
-def test_a_closed_port_names_the_server_but_not_the_password_in_its_url(monkeypatch, fresh_clients):
+def test_a_closed_port_names_the_server_and_no_password_that_the_environment_has(monkeypatch, fresh_clients):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    spec = StoreSpec(s3_endpoint_url=f"http://127.0.0.1:{port}", max_attempts=2)
+    with pytest.raises(StorageError, match=f"127.0.0.1:{port} did not answer .* check --s3-endpoint-url"):
+        open_store("s3://bucket/in", spec).check_readable()
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://user:hunter2@127.0.0.1:{port}")  # in a spec it is refused
     with pytest.raises(StorageError, match="check --s3-endpoint-url") as caught:
         open_store("s3://bucket/in", StoreSpec(max_attempts=2)).check_readable()
-    assert str(port) in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
 
@@ -257,7 +258,7 @@ def test_an_object_that_keeps_failing_becomes_a_row_and_the_others_go_on(bucket,
         spec = load_spec(None, {"input": "-", "output": "-", "store.max_attempts": 2})
         spec = spec.model_copy(update={"store": s3_spec.model_copy(update={"s3_endpoint_url": proxy.url})})
         keys = [{"image_key": k, "uri": store.uri(k), "size_bytes": None} for k in ("a.png", "bad.png", "c.png")]
-        images = prepared_images(Prepare(spec, "abc")(pa.Table.from_pylist(keys)))
+        images = [Prepare(spec, "abc", None).prepare(key, decode) for key in keys]
     assert [image.row.status for image in images] == ["pending", "quarantined", "pending"]
     assert images[1].row.error_kind == "fetch_failed"
     assert "broke off" in (images[1].row.error_message or "")
