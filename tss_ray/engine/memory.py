@@ -1,5 +1,7 @@
 """How many tiles fit: measured before the work, and again when the device says no."""
 
+import contextlib
+import ctypes
 import resource
 import sys
 from collections.abc import Callable
@@ -53,10 +55,17 @@ def _cuda_cost(device: torch.device, run_one: Callable[[], object]) -> tuple[int
 def _cpu_cost(run_one: Callable[[], object]) -> tuple[int | None, int]:
     """Return what is free, and by how much the peak of resident memory rose; 0 where an earlier peak hides it."""
     run_one()  # libraries load and caches fill once
+    _trim_heap()
     _forget_peak()
     before = _peak_bytes()
     run_one()
-    return _available_bytes(), _peak_bytes() - before
+    return _available_bytes(), max(0, _peak_bytes() - before)
+
+
+def _trim_heap() -> None:
+    """Give freed memory back, or the next run would fill it again and seem to take none; glibc alone can."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _forget_peak() -> None:
