@@ -199,7 +199,8 @@ def _prepare(spec: JobSpec, num_timesteps: int, key: str, data: bytes) -> ImageR
 
 def _finish(spec: JobSpec, image: DenoisedImage, scale: int) -> int:
     height, width = image.request.lr.shape[:2]
-    row = ManifestRow(image.request.image_key, "", "0", out_height=scale * height, out_width=scale * width)
+    size = {"out_height": scale * height, "out_width": scale * width}
+    row = ManifestRow(image_key=image.request.image_key, input_uri="", spec_hash="0", **size)
     return len(finish(spec, PreparedImage(row, image.request.lr), image, scale).file.data)
 
 
