@@ -26,8 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import ray
-from measured import PeakMemory, Row, machine, report
+from measured import PeakMemory, Row, machine, own_ray, report
 
 from tss_ray.spec import StoreSpec, load_spec
 from tss_ray.storage import sample_photos
@@ -65,19 +64,8 @@ def run_images(num_images: int, model: str, cpus: int | None) -> Row:
         settings = {"budget.policy": "fixed", "budget.num_steps": 0, "model": model}
         spec = load_spec(None, {"input": f"{folder}/in", "output": f"{folder}/out"} | settings)
         began = time.perf_counter()
-        with PeakMemory() as peak:
-            ray.init(
-                address="local",
-                num_cpus=cpus,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="ERROR",
-                object_store_memory=200_000_000,
-            )
-            try:
-                result = run_job(spec)
-            finally:
-                ray.shutdown()
+        with PeakMemory() as peak, own_ray(cpus, 200_000_000):
+            result = run_job(spec)
         wall_s = time.perf_counter() - began
         assert result.complete, f"{num_images} images, of which {result.totals.done} done"
         times = pq.read_table(f"{folder}/out/manifest", columns=["started_at", "finished_at"])

@@ -5,8 +5,8 @@ import os
 import platform
 import statistics
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,26 @@ def machine() -> Row:
         "torch": torch.__version__,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+@contextmanager
+def own_ray(num_cpus: int | None, store_bytes: int, memory_bytes: int | None = None) -> Iterator[None]:
+    """Run a quiet Ray of our own while the block runs, even where another runs on the machine."""
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=num_cpus,
+        object_store_memory=store_bytes,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        _memory=memory_bytes,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 def report(out: Path | None, name: str, rows: Sequence[Row], figures: Row) -> str:

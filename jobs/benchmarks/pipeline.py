@@ -38,9 +38,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-import ray
 import torch
-from measured import Row, alternate, machine, ratio, report
+from measured import Row, alternate, machine, own_ray, ratio, report
 from ray.data import DataContext
 from seaweed import seaweed
 
@@ -150,18 +149,8 @@ def run_one_job(bench: Bench, number: int, cpus: int | None) -> Row:
     spec = bench.spec.model_copy(update={"output": f"{bench.spec.output}-{number}"})
     began = time.perf_counter()
     DataContext.get_current().wait_for_min_actors_s = 600
-    ray.init(
-        address="local",
-        num_cpus=cpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        object_store_memory=300_000_000,
-    )
-    try:
+    with own_ray(cpus, 300_000_000):
         result = run_job(spec)
-    finally:
-        ray.shutdown()
     wall_s = time.perf_counter() - began
     assert result.totals.done == len(bench.files), f"{result.totals.done} of {len(bench.files)} images were done"
     store = open_store(join_uri(spec.output, "manifest"), spec.store)

@@ -38,7 +38,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
-from measured import Row, available_mib, report
+from measured import Row, available_mib, own_ray, report
 from ray.data import DataContext
 
 from tss_ray.pipeline.graph import run_graph
@@ -97,16 +97,7 @@ def main() -> int:
     rows: list[Row] = []
     figures: Row = {f"efficiency_{count}": None for count in arguments.actors}
     figures |= {"tiny_efficiency_16": None, "tiny_images_per_s": None, "compute_speedup_2": None}
-    ray.init(
-        address="local",
-        num_cpus=_CPUS,
-        _memory=_MEMORY_BYTES,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        object_store_memory=_STORE_BYTES,
-    )
-    try:
+    with own_ray(_CPUS, _STORE_BYTES, _MEMORY_BYTES):
         for number in range(arguments.rounds):
             for actors in counts if number % 2 == 0 else counts[::-1]:
                 rows.append(
@@ -116,8 +107,6 @@ def main() -> int:
         if TINY_ACTORS in counts and arguments.tiny_images:
             rows.append(run_sleeping(TINY_ACTORS, arguments.tiny_images, TINY_S) | {"what": "tiny", "round": 0})
             print(rows[-1], file=sys.stderr)
-    finally:
-        ray.shutdown()
     for actors in counts:
         found = [row["efficiency"] for row in rows if row["what"] == "sleeping" and row["actors"] == actors]
         figures[f"efficiency_{actors}"] = statistics.median(found)

@@ -1,15 +1,10 @@
-"""A reverse proxy on loopback that spoils the first requests for objects, then passes everything on.
+"""A reverse proxy on loopback that spoils the first requests for objects, then passes everything on."""
 
-Method, path and headers go through as they came, so signatures made for the proxy's own address hold.
-"""
-
-import http.client
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 from typing import Literal
-from urllib.parse import urlsplit
+
+from loopback_proxy import LoopbackProxy, PassingHandler, serving
 
 Fault = Literal[
     "truncate",  # half of the body, then the connection ends
@@ -35,23 +30,16 @@ _ANSWERS: dict[Fault, tuple[int, str]] = {
 _CONDITIONS = ("if-match", "if-none-match")
 
 
-class FaultProxy(ThreadingHTTPServer):
+class FaultProxy(LoopbackProxy):
     """`faults_left` requests to go; `num_faults` spoilt so far, of `num_requests`."""
 
-    daemon_threads = True
-
     def __init__(self, upstream_url: str, fault: Fault, num_faults: int, method: str, only: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.upstream = urlsplit(upstream_url).netloc
+        super().__init__(upstream_url, _Handler)
         self.fault = fault
         self.faults_left = num_faults
         self.num_faults = self.num_requests = 0
         self._method, self._only = method, only
         self._lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
 
     def take_fault(self, method: str, path: str, conditional: bool) -> Fault | None:
         with self._lock:
@@ -65,16 +53,11 @@ class FaultProxy(ThreadingHTTPServer):
             self.num_faults += 1
             return self.fault
 
-    def handle_error(self, *_: object) -> None:
-        """Say nothing: a client that gave up is what some faults are for."""
 
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(PassingHandler):
     server: FaultProxy
-    protocol_version = "HTTP/1.1"
 
-    def _pass_on(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+    def spoil(self, body: bytes) -> None:
         conditional = any(name in self.headers for name in _CONDITIONS)
         fault = self.server.take_fault(self.command, self.path, conditional)
         if fault == "stall":
@@ -83,60 +66,20 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if fault not in _ANSWERS or fault == "drop_answer":
-            status, kept, data = self._ask_upstream(body)
+            status, kept, data = self.ask(body)
         if fault in _ANSWERS:
-            status, code = _ANSWERS[fault]
-            kept, data = [], f"<Error><Code>{code}</Code><Message>as asked for</Message></Error>".encode()
+            self.refuse(*_ANSWERS[fault])
+            return
         if fault == "etag":
             kept = [(name, f'"{"0" * 32}"' if name.lower() == "etag" else value) for name, value in kept]
         if fault == "flip":
             at = len(data) // 2 + self.server.num_faults  # another one every time, as noise on a line is
             data = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
-        self._answer(status, kept, data, len(data) // 2 if fault == "truncate" else len(data))
-
-    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _pass_on  # noqa: N815 - the names that http.server calls
-
-    def _ask_upstream(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        upstream = http.client.HTTPConnection(self.server.upstream, timeout=30)
-        try:
-            upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-            for name, value in self.headers.items():
-                # The body was read already; nobody is waiting to be told to send it.
-                if name.lower() not in ("connection", "expect"):
-                    upstream.putheader(name, value)
-            upstream.endheaders(body or None)
-            answer = upstream.getresponse()
-            data = answer.read()
-            kept = [(n, v) for n, v in answer.getheaders() if n.lower() not in ("connection", "transfer-encoding")]
-        finally:
-            upstream.close()
-        return answer.status, kept, data
-
-    def _answer(self, status: int, headers: list[tuple[str, str]], data: bytes, num_sent: int) -> None:
-        self.send_response_only(status)
-        for name, value in headers:
-            self.send_header(name, value)
-        if not any(name.lower() == "content-length" for name, _ in headers):
-            self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data[:num_sent])
-        self.close_connection = num_sent < len(data)
-
-    def log_message(self, *args: object) -> None:
-        """Say nothing: the tests look at counts."""
+        self.answer(status, kept, data, len(data) // 2 if fault == "truncate" else None)
 
 
-@contextmanager
 def fault_proxy(
     upstream_url: str, fault: Fault, num_faults: int, method: str = "GET", only: str = ""
-) -> Iterator[FaultProxy]:
-    """Serve until the block ends; only requests of this method, whose path holds `only`, are spoilt."""
-    with FaultProxy(upstream_url, fault, num_faults, method, only) as proxy:
-        thread = threading.Thread(target=proxy.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield proxy
-        finally:
-            proxy.shutdown()
-            thread.join()
+) -> AbstractContextManager[FaultProxy]:
+    """Serve while a block runs; only requests of this method, whose path holds `only`, are spoilt."""
+    return serving(FaultProxy(upstream_url, fault, num_faults, method, only))
