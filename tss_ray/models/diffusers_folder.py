@@ -151,30 +151,42 @@ def open_folder(path: Path) -> Folder:
 
 def read_schedule(folder: Folder) -> tuple[int, PredictionType, BetaSchedule]:
     """Return timesteps, prediction and noise as a folder's scheduler says. Raises ModelError for what is not served."""
+    num_timesteps, schedule = read_noise(folder, "scheduler")
     config = folder.config("scheduler")
-    name = str((folder.index.get("scheduler") or [None, config.get("_class_name")])[1])
-    if name not in _SCHEDULERS:
-        raise ModelError(f"{folder.path}: a {name} is not served; give one of {', '.join(_SCHEDULERS)}")
-    for setting in ("trained_betas", "rescale_betas_zero_snr", "thresholding"):
-        if config.get(setting):
-            raise ModelError(f"{folder.path}: a scheduler with {setting} is not served; give another checkpoint")
-    if name in ("DDIMScheduler", "DDPMScheduler") and config.get("clip_sample", True):
+    if _class_of(folder, "scheduler") in ("DDIMScheduler", "DDPMScheduler") and config.get("clip_sample", True):
         raise ModelError(
             f"{folder.path}: its scheduler clips estimates of the latent (clip_sample), which is not served; set "
             "clip_sample to false in scheduler/scheduler_config.json if the model was not trained so"
         )
-    prediction = _PREDICTIONS.get(config.get("prediction_type", "epsilon"))
-    kind = config.get("beta_schedule", "linear")
-    if prediction is None or kind not in ("linear", "scaled_linear", "squaredcos_cap_v2"):
-        told = f"prediction_type={config.get('prediction_type')}, beta_schedule={kind}"
+    name = config.get("prediction_type", "epsilon")
+    if config.get("thresholding") or name not in _PREDICTIONS:
+        told = "thresholding" if config.get("thresholding") else f"prediction_type={name}"
         raise ModelError(f"{folder.path}: a scheduler with {told} is not served; give another checkpoint")
+    return num_timesteps, _PREDICTIONS[name], schedule
+
+
+def read_noise(folder: Folder, component: str) -> tuple[int, BetaSchedule]:
+    """Return timesteps and noise as a scheduler of the folder says. Raises ModelError for what is not served."""
+    config, name = folder.config(component), _class_of(folder, component)
+    if name not in _SCHEDULERS:
+        raise ModelError(f"{folder.path}: a {name} is not served; give one of {', '.join(_SCHEDULERS)}")
+    kind = config.get("beta_schedule", "linear")
+    told = [setting for setting in ("trained_betas", "rescale_betas_zero_snr") if config.get(setting)]
+    if kind not in ("linear", "scaled_linear", "squaredcos_cap_v2"):
+        told = [f"beta_schedule={kind}"]
+    if told:
+        raise ModelError(f"{folder.path}: a scheduler with {told[0]} is not served; give another checkpoint")
     schedule = BetaSchedule(
         kind=kind,
         start=config.get("beta_start", 0.0001),
         end=config.get("beta_end", 0.02),
         stops_at_first=not config.get("set_alpha_to_one", _SCHEDULERS[name]),
     )
-    return int(config.get("num_train_timesteps", 1000)), prediction, schedule
+    return int(config.get("num_train_timesteps", 1000)), schedule
+
+
+def _class_of(folder: Folder, component: str) -> str:
+    return str((folder.index.get(component) or [None, folder.config(component).get("_class_name")])[1])
 
 
 def digest(folder: Folder, components: tuple[str, ...], allow_pickles: bool) -> str:
@@ -191,6 +203,8 @@ def used_files(folder: Folder, components: tuple[str, ...], allow_pickles: bool)
     """Yield the index, the configurations and the weights of a folder, in a fixed order."""
     yield folder.path / INDEX_FILE
     for component in components:
+        if not (folder.path / component).is_dir():
+            raise ModelError(f"{folder.path / component} is missing; fetch the model again, all of its folders")
         yield from sorted(
             file
             for file in (folder.path / component).iterdir()

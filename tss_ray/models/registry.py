@@ -12,7 +12,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from tss_ray.errors import ModelError
-from tss_ray.models import ldm_sr
+from tss_ray.models import ldm_sr, sd_upscaler
 from tss_ray.models.base import LoadSettings, SuperResolutionModel
 from tss_ray.models.card import CARD_FILE, WEIGHTS_FILE, ModelCard, ResidualUNetCard, read_card
 from tss_ray.models.diffusers_folder import INDEX_FILE, DiffusersCard, open_folder, said_beside
@@ -32,7 +32,10 @@ class Family:
     load: _Load
 
 
-FAMILIES = (Family("ldm_sr", ldm_sr.PIPELINE, ldm_sr.read_card, ldm_sr.LdmSuperResolution),)
+FAMILIES = (
+    Family("ldm_sr", ldm_sr.PIPELINE, ldm_sr.read_card, ldm_sr.LdmSuperResolution),
+    Family("sd_upscaler", sd_upscaler.PIPELINE, sd_upscaler.read_card, sd_upscaler.SdUpscaler),
+)
 """Beside residual_unet, the embedded one, whose folders have no model_index.json."""
 
 
