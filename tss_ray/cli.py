@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from tss_ray import cli_report
+from tss_ray import cli_models, cli_report
 from tss_ray.cli_cluster import add_commands
 from tss_ray.cli_plan import plan
 from tss_ray.errors import SpecError, StorageError, TssRayError
@@ -196,6 +196,7 @@ def plan_steps(
 
 app.command()(cli_report.report)
 app.command()(cli_report.compare)
+app.add_typer(cli_models.app, name="models")
 
 
 def _parse_kinds(kinds: str | None) -> frozenset[str] | None:

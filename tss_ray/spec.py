@@ -421,6 +421,14 @@ def load_store(settings: dict[str, Any]) -> StoreSpec:
         raise SpecError(_explain(error)) from error
 
 
+def load_checkpoint(settings: dict[str, Any]) -> CheckpointSpec:
+    """Build the settings of a checkpoint alone. Raises SpecError for an unknown key or a value out of bounds."""
+    try:
+        return CheckpointSpec.model_validate(settings)
+    except ValidationError as error:
+        raise SpecError(_explain(error)) from error
+
+
 def _explain(error: ValidationError) -> str:
     """Put pydantic's findings on one line each, ending with the remedy."""
     lines = []
