@@ -61,9 +61,10 @@ def fetch_model(
     model: Name, allow_pickles: Pickles = False, cache: Cache = None, s3_endpoint_url: Endpoint = None
 ) -> None:
     """Bring a model to this machine and print its folder."""
+    from tss_ray.models.registry import model_folder
     from tss_ray.pipeline.model import local_model
 
-    typer.echo(local_model(model, *_settings(allow_pickles, cache, s3_endpoint_url)))
+    typer.echo(model_folder(local_model(model, *_settings(allow_pickles, cache, s3_endpoint_url))))
 
 
 @app.command()

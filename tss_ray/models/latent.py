@@ -21,8 +21,14 @@ def reduction(config: dict[str, Any]) -> int:
     return int(2 ** (len(config.get("block_out_channels") or (0,)) - 1))
 
 
-def load_component(folder: Folder, component: str, kind: Any, allow_pickles: bool) -> Any:  # noqa: ANN401
-    """Return a component of a `diffusers` class with the folder's weights, on the CPU in float32.
+def load_component(
+    folder: Folder,
+    component: str,
+    kind: Any,  # noqa: ANN401
+    allow_pickles: bool,
+    dtype: torch.dtype = torch.float32,
+) -> Any:  # noqa: ANN401
+    """Return a component of a `diffusers` class with the folder's weights, on the CPU.
 
     Raises ModelError where weights are missing, too many, damaged or of other shapes: `from_pretrained` alone would
     leave what is missing random and say so in its log.
@@ -32,7 +38,7 @@ def load_component(folder: Folder, component: str, kind: Any, allow_pickles: boo
         network, found = kind.from_pretrained(
             folder.path,
             subfolder=component,
-            torch_dtype=torch.float32,
+            torch_dtype=dtype,
             use_safetensors=not weights.is_pickle,
             variant=weights.variant,
             local_files_only=True,
@@ -55,12 +61,12 @@ class LatentUNet:
     """A U-Net with and without a map of levels; the conditions of its forward are keywords."""
 
     def __init__(self, network: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-        """Take over the network. Raises ModelError if it has no spatial time embedding."""
+        """Take over a network of `dtype`. Raises ModelError if it has no spatial time embedding."""
         for parent in list(network.modules()):
             for name, child in list(parent.named_children()):
                 if type(child) is nn.Linear and name in _FEW_ROWS:
                     setattr(parent, name, SteadyLinear(child))
-        moved: Any = network.to(dtype).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        moved: Any = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network: Any = moved.eval()
         self._spatial = SpatialTimeEmbedding(self._network)
         self._dtype = dtype

@@ -53,7 +53,7 @@ class LdmSuperResolution:
         self.card = card
         self.alphas_cumprod = card.schedule.alphas_cumprod(card.num_timesteps)
         folder = open_folder(path)
-        unet = load_component(folder, "unet", UNet2DModel, settings.allow_pickles)
+        unet = load_component(folder, "unet", UNet2DModel, settings.allow_pickles, dtype)
         self._channels = int(unet.config.out_channels)
         self._unet = LatentUNet(unet, device, dtype)
         vqvae = load_component(folder, "vqvae", VQModel, settings.allow_pickles)

@@ -6,6 +6,7 @@ prompt by cross attention; an AutoencoderKL decodes. Guidance is Ho & Salimans, 
 (arXiv 2207.12598). What the pipeline does was read from `diffusers` (Apache-2.0); tests compare with it.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,8 @@ class SdUpscalerCard(DiffusersCard):
 
 def read_card(path: Path, allow_pickles: bool = False) -> SdUpscalerCard:
     """Return the card of a folder, its weights hashed but not loaded. Raises ModelError for what will not run."""
+    if find_spec("transformers") is None:  # asked here, before a job begins
+        raise ModelError(f"{path} has a text encoder, which needs transformers; {_NEEDS}")
     folder, said = open_folder(path), said_beside(path)
     unet, vae = folder.config("unet", "UNet2DConditionModel"), folder.config("vae", "AutoencoderKL")
     folder.config("text_encoder", "CLIPTextModel")
@@ -93,7 +96,7 @@ class SdUpscaler:
         self._lr_signal = _signal(folder, settings.noise_level)
         self._text = encode_prompts(folder, settings).to(device, dtype)
         self._guidance = settings.guidance_scale
-        unet = load_component(folder, "unet", UNet2DConditionModel, pickles)
+        unet = load_component(folder, "unet", UNet2DConditionModel, pickles, dtype)
         self._channels = int(unet.config.out_channels)
         self._unet = LatentUNet(unet, device, dtype)
         self._label = torch.tensor([settings.noise_level], device=device)
@@ -138,12 +141,10 @@ class SdUpscaler:
 def encode_prompts(folder: Folder, settings: LoadSettings) -> Tensor:
     """Return (1,N,D) float32 of the prompt, or (2,N,D) of negative prompt and prompt where guidance tells them apart.
 
-    Raises ModelError if transformers is not installed, or what it reads is missing or damaged.
+    Raises ModelError if what it reads is missing or damaged.
     """
-    try:
-        from transformers import CLIPTextModel, CLIPTokenizer  # here: an extra, and seconds to import
-    except ImportError as error:
-        raise ModelError(f"{folder.path} has a text encoder, which needs transformers; {_NEEDS}") from error
+    from transformers import CLIPTextModel, CLIPTokenizer  # here: an extra, and seconds to import
+
     weights = folder.weights("text_encoder", settings.allow_pickles)
     try:
         tokenizer: Any = CLIPTokenizer.from_pretrained(folder.path / "tokenizer", local_files_only=True)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from checkpoints import write_ldm
 from diffusers import LDMSuperResolutionPipeline
+from safetensors.torch import load_file, save_file
 
 from tss_ray.diffusion.noise import position_noise
 from tss_ray.engine.compose import Composition
@@ -79,3 +80,21 @@ def test_bfloat16_answers_in_float32_and_decodes_in_it(tmp_path: Path) -> None:
     pixels = model.decode(x)
     assert (pixels.shape, pixels.dtype) == ((1, 3, 64, 64), torch.float32)
     assert pixels.abs().max() <= 1
+
+
+def test_weights_under_the_old_names_of_attention_are_the_same_weights(tmp_path: Path) -> None:
+    folder = write_ldm(tmp_path / "ldm")
+    model, x = load_model(str(folder), CPU, torch.float32), torch.ones(1, 3, 16, 16)
+    for component in ("unet", "vqvae"):
+        file = folder / component / "diffusion_pytorch_model.safetensors"
+        save_file({_old_name(name): value for name, value in load_file(file).items()}, file, {"format": "pt"})
+    again = load_model(str(folder), CPU, torch.float32)
+    assert again.card.sha256 != model.card.sha256
+    assert torch.equal(again.predict(x, x, torch.tensor([7])), model.predict(x, x, torch.tensor([7])))
+    assert torch.equal(again.decode(x), model.decode(x))
+
+
+def _old_name(name: str) -> str:
+    for now, then in (("to_q", "query"), ("to_k", "key"), ("to_v", "value"), ("to_out.0", "proj_attn")):
+        name = name.replace(now, then)
+    return name
