@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from tss_ray import cli_report
+from tss_ray import cli_models, cli_report
 from tss_ray.cli_cluster import add_commands
 from tss_ray.cli_plan import plan
 from tss_ray.errors import SpecError, StorageError, TssRayError
@@ -40,7 +40,8 @@ def upscale(
     ] = None,
     output: Annotated[str | None, typer.Argument(metavar="OUTPUT", help="folder or s3://bucket/prefix")] = None,
     spec: Annotated[Path | None, typer.Option(help="YAML file with any of the settings")] = None,
-    model: Annotated[str | None, typer.Option(help="embedded name or model folder")] = None,
+    model: Annotated[str | None, typer.Option(help="embedded name, folder, s3://, hf://")] = None,
+    use: Annotated[str | None, typer.Option(help="commercial or research: refuse what the licence forbids")] = None,
     steps: Annotated[int | None, typer.Option(help="the same number of denoising steps for every image")] = None,
     budget: Annotated[Path | None, typer.Option(help="plan.json of tss-ray plan: steps as it chose them")] = None,
     no_controller: Annotated[bool, typer.Option("--no-controller", help="keep the plan's one multiplier")] = False,
@@ -75,6 +76,7 @@ def upscale(
         "input": source,
         "output": output,
         "model": model,
+        "checkpoint.use": use,
         "budget.num_steps": steps,
         "budget.policy": None if steps is None else "fixed",
         "encode.format": image_format,
@@ -194,6 +196,7 @@ def plan_steps(
 
 app.command()(cli_report.report)
 app.command()(cli_report.compare)
+app.add_typer(cli_models.app, name="models")
 
 
 def _parse_kinds(kinds: str | None) -> frozenset[str] | None:

@@ -307,6 +307,23 @@ class ComputeSpec(_Frozen):
         return self
 
 
+class CheckpointSpec(_Frozen):
+    """How a model from elsewhere is taken, and steered where it can be; see README, "Models"."""
+
+    use: Literal["commercial", "research"] | None = Field(None, description="refuse what its licence does not allow")
+    allow_pickles: bool = Field(False, description="read weights that are pickles, which may run code")
+    cache: str | None = Field(None, description="folder on each machine for what is fetched; None: in the home")
+    prompt: str = Field("", description="what the pictures are of, for all of them")
+    negative_prompt: str = Field("", description="what they are not; with guidance_scale above 1")
+    guidance_scale: float = Field(1.0, ge=1, le=30, description="above 1: a stronger prompt, by twice the work")
+    noise_level: int = Field(20, ge=0, lt=1000, description="timestep whose noise is put on the input")
+
+    @property
+    def steering(self) -> dict[str, Any]:
+        """What decides pixels and is not the default."""
+        return self.model_dump(exclude={"use", "allow_pickles", "cache"}, exclude_defaults=True)
+
+
 class JobSpec(_Frozen):
     """One job. `input` and `output` are a folder, file, glob, list file, s3:// or sample:// (input only)."""
 
@@ -326,6 +343,7 @@ class JobSpec(_Frozen):
     limits: LimitSpec = LimitSpec()
     store: StoreSpec = StoreSpec()
     compute: ComputeSpec = ComputeSpec()
+    checkpoint: CheckpointSpec = CheckpointSpec()
 
     def spec_hash(self, model_sha256: str) -> str:
         """Return 16 hex digits over what decides a pixel or a row's fate; of the model its weights, not its name."""
@@ -335,6 +353,8 @@ class JobSpec(_Frozen):
         }
         if self.compute.compile == "on":  # as another dtype: it rounds elsewhere
             decides["compile"] = "on"
+        if self.checkpoint.steering:  # the embedded model takes none: its hashes stay
+            decides["checkpoint"] = self.checkpoint.steering
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -397,6 +417,14 @@ def load_store(settings: dict[str, Any]) -> StoreSpec:
     """Build the settings of S3 alone. Raises SpecError for an unknown key or a value out of bounds."""
     try:
         return StoreSpec.model_validate(settings)
+    except ValidationError as error:
+        raise SpecError(_explain(error)) from error
+
+
+def load_checkpoint(settings: dict[str, Any]) -> CheckpointSpec:
+    """Build the settings of a checkpoint alone. Raises SpecError for an unknown key or a value out of bounds."""
+    try:
+        return CheckpointSpec.model_validate(settings)
     except ValidationError as error:
         raise SpecError(_explain(error)) from error
 

@@ -67,6 +67,10 @@ OTHER = {
     "compute.dtype": "float32",
     "compute.compile": "on",
     "tiles.sides_px": (64,),
+    "checkpoint.prompt": "a cat",
+    "checkpoint.negative_prompt": "blur",
+    "checkpoint.guidance_scale": 4.0,
+    "checkpoint.noise_level": 10,
 }
 """Another value for every setting that decides a pixel or a row's fate."""
 
@@ -86,6 +90,9 @@ HARMLESS = {
     "compute.block_images": 8,
     "compute.part_rows": 100,
     "compute.wait_nodes_s": 60,
+    "checkpoint.use": "research",
+    "checkpoint.allow_pickles": True,
+    "checkpoint.cache": "elsewhere",
 }
 """Another value for every setting that decides none."""
 

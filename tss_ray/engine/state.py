@@ -46,6 +46,8 @@ class DenoisedImage:
     queue_s: float
     denoise_s: float
     device_seconds: float
+    paints_pixels: bool = False
+    """Tiles are the picture in [-1,1] instead."""
 
     @property
     def nfe(self) -> int:
@@ -74,6 +76,7 @@ class ImageState:
     """(num_steps, L, 5) float32; see `diffusion.sampler`."""
     future: "Future[DenoisedImage]"
     tiles: list[Tensor | None]
+    paints_pixels: bool = False
     arrived: float = field(default_factory=time.perf_counter)
     begun: float | None = None
     cancelled: bool = False
@@ -109,6 +112,7 @@ class ImageState:
             queue_s=begun - self.arrived,
             denoise_s=time.perf_counter() - begun,
             device_seconds=self.device_seconds,
+            paints_pixels=self.paints_pixels,
         )
 
 

@@ -15,13 +15,11 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayError
 
-from tss_ray.budget.policy import top_rung
-from tss_ray.budget.target import check_measured
-from tss_ray.errors import SpecError
-from tss_ray.models.card import ModelCard
-from tss_ray.models.registry import EMBEDDED, check_model
+from tss_ray.models.fetch import is_remote
+from tss_ray.models.registry import EMBEDDED
 from tss_ray.pipeline.commit import Totals
 from tss_ray.pipeline.graph import run_graph
+from tss_ray.pipeline.model import check_model_fits, job_card
 from tss_ray.pipeline.monitor import Tally, start_monitor
 from tss_ray.pipeline.nodes import await_nodes, check_nodes
 from tss_ray.pipeline.promiser import promises
@@ -182,31 +180,18 @@ def _whole_ledger(output: Store, spec_hash: str) -> Ledger:
 
 def _absolute(spec: JobSpec) -> JobSpec:
     """Resolve local paths here: workers have working folders of their own."""
-    model = spec.model if spec.model in EMBEDDED else absolute_uri(spec.model)
+    model = spec.model if spec.model in EMBEDDED or is_remote(spec.model) else absolute_uri(spec.model)
     return spec.model_copy(update={"output": absolute_uri(spec.output), "model": model})
 
 
 def _preflight(spec: JobSpec) -> tuple[Store, str]:
     """Return the output store and the spec's hash, or raise what would have stopped the job later."""
     check_output_outside_input(spec.input, spec.output)
-    card = check_model(spec.model)
-    _check_model_fits(spec, card)
+    card = job_card(spec)
+    check_model_fits(spec, card)
     output = open_store(spec.output, spec.store)
     output.check_writable()
     return output, spec.spec_hash(card.sha256)
-
-
-def _check_model_fits(spec: JobSpec, card: ModelCard) -> None:
-    if card.scale < spec.scale:
-        raise SpecError(
-            f"{card.model_id} enlarges by {card.scale}, scale={spec.scale:g}; choose another model or scale"
-        )
-    if top_rung(spec.budget) > card.num_timesteps:
-        raise SpecError(
-            f"budget of {top_rung(spec.budget)} steps: {card.model_id} has {card.num_timesteps} timesteps; lower it"
-        )
-    card.check_tile(spec.tiles.tile_px)
-    check_measured(spec, card.sha256)
 
 
 def _spec_record(spec: JobSpec, spec_hash: str) -> bytes:

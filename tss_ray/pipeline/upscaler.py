@@ -28,10 +28,10 @@ from tss_ray.engine.thread import EngineThread
 from tss_ray.errors import GateError, ImageError, StorageError
 from tss_ray.imaging.channels import to_model_rgb
 from tss_ray.models.base import SuperResolutionModel
-from tss_ray.models.registry import load_model
 from tss_ray.pipeline.finish import finish
 from tss_ray.pipeline.floor import Floor
 from tss_ray.pipeline.journal import DEATHS_ALONE, KILLED, WatchedBlock
+from tss_ray.pipeline.model import job_model
 from tss_ray.pipeline.monitor import MonitorLink, Tally
 from tss_ray.pipeline.plans import image_request
 from tss_ray.pipeline.rows import PreparedImage, prepared_images
@@ -71,7 +71,7 @@ class Upscaler:
         torch.set_num_threads(threads)
         self._spec, self._monitor = spec, monitor
         device, compute = pick_device(use_gpu), spec.compute
-        model = load_model(spec.model, device, pick_dtype(compute.dtype, device), pick_compile(compute.compile))
+        model = job_model(spec, device, pick_dtype(compute.dtype, device), pick_compile(compute.compile))
         self._card, self._device_name = model.card, device_name(device)
         self._engine = EngineThread(make_engine(spec, model, device), threads)
         self._output = open_store(spec.output, spec.store)
@@ -141,7 +141,7 @@ class Upscaler:
             except GateError as error:
                 if row.refused_for is not None:
                     return described.quarantined(error.kind, _refused(row, error.kind))
-                num_steps = another_rung(self._spec.budget, row.num_steps or 0)
+                num_steps = another_rung(self._spec.budget, row.num_steps or 0, self._card.num_steps)
                 row = replace(row, attempt=2, refused_for=error.kind, num_steps=num_steps)
                 future = self._submit(row, denoised.request.lr)
             except ImageError as error:  # of the encoder, or a key that the store cannot hold
