@@ -107,6 +107,8 @@ class ManifestRow:
     """Of the model at this image: 2 where a gate refused its first output; see `quality.gates`."""
     refused_for: str | None = None
     """What the first output was refused for; `num_steps` and all else are the second's."""
+    duplicate_of: str | None = None
+    """image_key of the byte-identical input whose result this one got; then `nfe` and `device_seconds` are 0."""
 
     def quarantined(self, kind: str, message: str) -> "ManifestRow":
         """Return this row as a data fault."""

@@ -316,6 +316,7 @@ class JobSpec(_Frozen):
     scale: float = Field(4, gt=1, le=4, description="what is below the model's own factor is made from its result")
     seed: int = Field(0, ge=0, lt=2**63)
     strict: bool = Field(False, description="exit with 3 if anything was quarantined")
+    dedupe: bool = Field(True, description="upscale byte-identical inputs once; changes no pixel, only what it takes")
     tiles: TileSpec = TileSpec()
     plan: PlanSpec = PlanSpec()
     budget: BudgetSpec = BudgetSpec()
@@ -332,6 +333,7 @@ class JobSpec(_Frozen):
         decides = self.model_dump(mode="json", include=set(_DECIDES)) | {
             "dtype": self.compute.dtype,
             "model_sha256": model_sha256,
+            "noise": "by input_sha256",  # outputs whose noise followed from keys are of another spec
         }
         if self.compute.compile == "on":  # as another dtype: it rounds elsewhere
             decides["compile"] = "on"

@@ -75,6 +75,7 @@ HARMLESS = {
     "input": "elsewhere",
     "output": "elsewhere",
     "strict": True,
+    "dedupe": False,
     "store.s3_endpoint_url": "http://localhost:1",
     "store.s3_region": "eu-west-1",
     "store.s3_addressing": "path",

@@ -112,6 +112,7 @@ def _run(spec: JobSpec, spec_hash: str, output: Store, lease: Lease, watcher: Wa
         spec.encode.format,
         lambda: list_inputs(spec.input, spec.store),
         ledger.names.__contains__,
+        together=spec.dedupe,
     )
     watcher.listed(key_list)
     totals, stopped = Totals(), False

@@ -8,6 +8,7 @@ from tss_ray.errors import InputError
 from tss_ray.spec import StoreSpec
 from tss_ray.storage.globs import compile_glob, has_magic, literal_start, split_glob
 from tss_ray.storage.layout import IMAGE_EXTENSIONS, has_image_extension
+from tss_ray.storage.protocol import ObjectInfo
 from tss_ray.storage.stores import open_store, store_at
 from tss_ray.storage.uri_lists import is_list, listed_keys
 from tss_ray.storage.uris import Location, parse_uri
@@ -23,6 +24,8 @@ class InputItem:
     """What `read_uri` takes; absolute."""
     size_bytes: int | None
     """None for what a list names: nobody has looked yet."""
+    alike: str | None = None
+    """Equal for inputs that may be byte-identical, as far as the listing tells; None: it tells nothing."""
 
 
 def list_inputs(source: str, spec: StoreSpec) -> Iterator[InputItem]:
@@ -76,7 +79,12 @@ def _items(where: Location, spec: StoreSpec) -> Iterator[InputItem]:
     store = store_at(where, spec)
     for info in store.list(start):
         if pattern is None or pattern.fullmatch(info.key):
-            yield InputItem(info.key, store.uri(info.key), info.size_bytes)
+            yield InputItem(info.key, store.uri(info.key), info.size_bytes, _alike(where, info))
+
+
+def _alike(where: Location, info: ObjectInfo) -> str:
+    """Tell by the size, on S3 also by the ETag; a file's is made of its time of change, which says nothing here."""
+    return f"{info.size_bytes} {info.etag}" if where.scheme == "s3" else str(info.size_bytes)
 
 
 def _one(where: Location, spec: StoreSpec) -> InputItem:

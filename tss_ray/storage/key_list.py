@@ -1,13 +1,14 @@
 """What a run has to do, written once as Parquet files, and output names checked before the first image."""
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tss_ray.errors import ImageError, SpecError
+from tss_ray.storage.alike import alike_together
 from tss_ray.storage.fingerprints import FingerprintLog, fingerprint64
 from tss_ray.storage.inputs import InputItem
 from tss_ray.storage.layout import check_key, keys_key, output_key
@@ -19,6 +20,7 @@ KEYS_SCHEMA = pa.schema(
         pa.field("image_key", pa.string(), nullable=False),
         pa.field("uri", pa.string(), nullable=False),
         pa.field("size_bytes", pa.int64()),
+        pa.field("alike", pa.string()),
     ]
 )
 
@@ -39,24 +41,31 @@ def write_key_list(
     image_format: str,
     list_items: Callable[[], Iterable[InputItem]],
     done: Callable[[str], bool],
+    together: bool = False,
 ) -> KeyList:
     """Write what is not `done` under `run/<spec_hash>/` of the output store, streaming.
 
     `list_items` is called again only where two output names seem to be equal, for 64-bit fingerprints are all that is
     kept of them (8 bytes a key). Keys that cannot become an output name are listed too: their rows say so.
+    `together`: what is alike is listed one after the other; else the order is that of `list_items`.
     Raises SpecError where two inputs, done or not, would write the same output.
     """
     names: list[str] = []
     waiting: list[InputItem] = []
     log = FingerprintLog()
     num_listed = num_todo = 0
-    for item in list_items():
-        num_listed += 1
-        target = _target(item, image_format)
-        if target is not None:
-            log.add(target)
-        if done(item.image_key):
-            continue
+
+    def todo() -> Iterator[InputItem]:
+        nonlocal num_listed
+        for item in list_items():
+            num_listed += 1
+            target = _target(item, image_format)
+            if target is not None:
+                log.add(target)
+            if not done(item.image_key):
+                yield item
+
+    for item in alike_together(todo()) if together else todo():
         num_todo += 1
         waiting.append(item)
         if len(waiting) == ROWS_PER_FILE:
