@@ -249,6 +249,10 @@ class SizeSpec(_Frozen):
     max_side_px: int | None = Field(None, ge=1, description="longer side of a result")
     target_megapixels: float | None = Field(None, gt=0, description="area of a result, in 10⁶ px")
     skip_larger_than_px: int | None = Field(None, ge=1, description="inputs with a longer side are left alone")
+    skip_sharper_than: float | None = Field(
+        None, gt=0, le=1, description="inputs with a lower blur_score are left alone; those without edges are not"
+    )
+    skip_sharper_from_px: int = Field(1, ge=1, description="of inputs with at least this longer side")
 
 
 class LimitSpec(_Frozen):
@@ -307,6 +311,9 @@ class ComputeSpec(_Frozen):
         return self
 
 
+OutputLayout = Literal["files", "webdataset", "parquet"]
+
+
 class JobSpec(_Frozen):
     """One job. `input` and `output` are a folder, file, glob, list file, s3:// or sample:// (input only)."""
 
@@ -317,6 +324,9 @@ class JobSpec(_Frozen):
     seed: int = Field(0, ge=0, lt=2**63)
     strict: bool = Field(False, description="exit with 3 if anything was quarantined")
     dedupe: bool = Field(True, description="upscale byte-identical inputs once; changes no pixel, only what it takes")
+    output_layout: OutputLayout = Field(
+        "files", description="a file for each image, or shards: WebDataset tars, Parquet files with the images' bytes"
+    )
     tiles: TileSpec = TileSpec()
     plan: PlanSpec = PlanSpec()
     budget: BudgetSpec = BudgetSpec()
@@ -340,7 +350,7 @@ class JobSpec(_Frozen):
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 
-_DECIDES = ("scale", "seed", "tiles", "plan", "budget", "encode", "decode", "colour", "size", "limits")
+_DECIDES = ("output_layout", "scale", "seed", "tiles", "plan", "budget", "encode", "decode", "colour", "size", "limits")
 
 
 def load_spec(path: Path | None, overrides: dict[str, Any]) -> JobSpec:

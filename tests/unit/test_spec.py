@@ -62,11 +62,14 @@ OTHER = {
     "size.max_side_px": 2048,
     "size.target_megapixels": 4,
     "size.skip_larger_than_px": 1024,
+    "size.skip_sharper_than": 0.3,
+    "size.skip_sharper_from_px": 512,
     "limits.max_input_px": 1_000_000,
     "limits.max_input_bytes": 1_000_000,
     "compute.dtype": "float32",
     "compute.compile": "on",
     "tiles.sides_px": (64,),
+    "output_layout": "parquet",
 }
 """Another value for every setting that decides a pixel or a row's fate."""
 

@@ -35,7 +35,7 @@ from tss_ray.pipeline.floor import Floor
 from tss_ray.pipeline.journal import DEATHS_ALONE, KILLED, WatchedBlock
 from tss_ray.pipeline.monitor import StopSignal, Tally
 from tss_ray.pipeline.plans import image_request
-from tss_ray.pipeline.rows import PreparedImage, prepared_images
+from tss_ray.pipeline.rows import FILE, PreparedImage, prepared_images
 from tss_ray.pipeline.twins import Identity, Twins, Upscaled, identity, twin_row
 from tss_ray.records import ManifestRow, rows_to_table
 from tss_ray.spec import JobSpec
@@ -78,6 +78,8 @@ class Upscaler:
         self._engine = EngineThread(make_engine(spec, model, device), threads)
         self._output = open_store(spec.output, spec.store)
         self._stopping, self._floor, self._twins = StopSignal(monitor), Floor(), Twins()
+        self._files: dict[str, bytes] = {}
+        """Finished ones of blocks that go into shards, by image_key."""
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return the block's manifest rows, in order; what was not begun when the run was stopped stays pending."""
@@ -91,7 +93,14 @@ class Upscaler:
             rows = [self._alone(image, watched) for image in images]
         watched.end()
         log.info("%d images; the engine so far: %s, %.1f s idle", len(rows), self._engine.stats, self._engine.idle_s)
-        return rows_to_table(rows)
+        return self._with_files(rows_to_table(rows), image_keys)
+
+    def _with_files(self, rows: pa.Table, image_keys: list[str]) -> pa.Table:
+        """Add the files that are not uploaded here, but go into a shard with the part that their rows become."""
+        if self._spec.output_layout == "files":
+            return rows
+        files = [self._files.pop(image_key, None) for image_key in image_keys]
+        return rows.append_column(FILE, pa.array(files, pa.large_binary()))
 
     def _together(self, images: list[PreparedImage]) -> list[ManifestRow]:
         seen: set[Identity] = set()
@@ -243,9 +252,12 @@ class Upscaler:
         return row
 
     def _stored(self, row: ManifestRow, file: EncodedImage) -> ManifestRow:
-        """Upload a file. The object is there before its row is: the row proves it."""
+        """Upload a file, or keep it for its shard. The object is there before its row is: the row proves it."""
         began = time.perf_counter()
         key = output_key(row.image_key, self._spec.encode.format)
+        if self._spec.output_layout != "files":
+            self._files[row.image_key] = file.data
+            return row
         self._output.write(key, file.data, file.content_type)
         return replace(row, output_uri=self._output.uri(key), upload_s=time.perf_counter() - began)
 

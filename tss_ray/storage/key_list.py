@@ -13,6 +13,7 @@ from tss_ray.storage.fingerprints import FingerprintLog, fingerprint64
 from tss_ray.storage.inputs import InputItem
 from tss_ray.storage.layout import check_key, keys_key, output_key
 from tss_ray.storage.protocol import Store
+from tss_ray.storage.shards import sample_key
 
 ROWS_PER_FILE = 8192
 KEYS_SCHEMA = pa.schema(
@@ -42,6 +43,7 @@ def write_key_list(
     list_items: Callable[[], Iterable[InputItem]],
     done: Callable[[str], bool],
     together: bool = False,
+    layout: str = "files",
 ) -> KeyList:
     """Write what is not `done` under `run/<spec_hash>/` of the output store, streaming.
 
@@ -59,7 +61,7 @@ def write_key_list(
         nonlocal num_listed
         for item in list_items():
             num_listed += 1
-            target = _target(item, image_format)
+            target = _target(item, image_format, layout)
             if target is not None:
                 log.add(target)
             if not done(item.image_key):
@@ -73,7 +75,7 @@ def write_key_list(
             waiting = []
     suspects = log.repeated()
     if suspects:
-        _refuse_collision(list_items(), image_format, suspects)
+        _refuse_collision(list_items(), image_format, layout, suspects)
     if waiting:
         names.append(_write(store, spec_hash, len(names), waiting))
     return KeyList(tuple(names), num_listed, num_todo)
@@ -98,19 +100,22 @@ def _write(store: Store, spec_hash: str, index: int, items: list[InputItem]) -> 
     return name
 
 
-def _target(item: InputItem, image_format: str) -> str | None:
+def _target(item: InputItem, image_format: str, layout: str) -> str | None:
+    """Return what no other input may have: the output's name, or that of its sample; None for a key without one."""
     try:
         check_key(item.image_key)
     except ImageError:
         return None
+    if layout == "webdataset":
+        return sample_key(item.image_key, image_format)
     return output_key(item.image_key, image_format)
 
 
-def _refuse_collision(items: Iterable[InputItem], image_format: str, suspects: frozenset[int]) -> None:
+def _refuse_collision(items: Iterable[InputItem], image_format: str, layout: str, suspects: frozenset[int]) -> None:
     """Compare the suspects' names in full. Raises SpecError for the first two that are equal."""
     first: dict[str, str] = {}
     for item in items:
-        target = _target(item, image_format)
+        target = _target(item, image_format, layout)
         if target is None or fingerprint64(target) not in suspects:
             continue
         if target in first:
