@@ -29,7 +29,7 @@ def target_size(
 
     `max_side_px` bounds the longer side, `target_megapixels` (10⁶ px) the area; an image that is there already, or
     whose longer side exceeds `skip_larger_than_px`, is left alone: nothing is ever reduced. So is one of a `blur` (see
-    `imaging.blur`; None: no edge to tell by) below `skip_sharper_than`, from a longer side of `skip_sharper_from_px` on.
+    `imaging.blur`; None: no edge to tell by) below `skip_sharper_than`, if its longer side has `skip_sharper_from_px`.
     """
     if skip_larger_than_px is not None and max(width, height) > skip_larger_than_px:
         return TargetSize(width, height, "skip_larger_than_px")
