@@ -28,7 +28,9 @@ def test_every_duplicate_is_upscaled_once_and_no_byte_differs(
     for dedupe in (True, False):
         output = tmp_path / f"{dedupe}"
         fixed = {"budget__policy": "fixed", "budget__num_steps": 2}
-        assert upscale(tmp_path / "in", output, dedupe=dedupe, compute__actors=1 + dedupe, compute__block_images=3, **fixed)
+        assert upscale(
+            tmp_path / "in", output, dedupe=dedupe, compute__actors=1 + dedupe, compute__block_images=3, **fixed
+        )
         rows = pq.read_table(output / "manifest").to_pylist()
         found[dedupe] = {row["image_key"]: row for row in rows}
         assert len(found[dedupe]) == len(rows) == 26

