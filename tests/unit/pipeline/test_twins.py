@@ -9,9 +9,10 @@ import pytest
 from tss_ray.errors import StorageError
 from tss_ray.imaging.encode import EncodedImage
 from tss_ray.pipeline import upscaler
+from tss_ray.pipeline.promiser import computed_share
 from tss_ray.pipeline.rows import PreparedImage
 from tss_ray.pipeline.twins import Twins, Upscaled, identity, twin_row
-from tss_ray.records import ManifestRow
+from tss_ray.records import ManifestRow, rows_to_table
 from tss_ray.spec import load_spec
 
 RGB = np.random.default_rng(0).integers(60, 200, (16, 16, 3), np.uint8)
@@ -122,6 +123,14 @@ def test_a_twin_has_its_own_name_and_times_and_the_others_result():
     assert (row.image_key, row.input_uri, row.fetch_s, row.holdout) == ("b", "in/b", 2.0, False)
     assert (row.nfe, row.device_seconds, row.device, row.denoise_s) == (0, 0.0, None, None)
     assert (row.status, row.output_sha256, row.duplicate_of) == ("done", "e", "a.png")
+
+
+def test_a_budget_hears_which_share_was_computed():
+    first = replace(ROW, status="done", num_tiles=3, nfe=6)
+    copy, rotten = twin_row(replace(ROW, image_key="b"), first), replace(ROW, num_steps=None)
+    assert computed_share(rows_to_table([first, rotten])) == 1
+    assert computed_share(rows_to_table([first, copy, copy, rotten])) == pytest.approx(1 / 3)
+    assert computed_share(rows_to_table([rotten])) == 1
 
 
 def test_memory_is_bounded_but_for_what_is_held():
