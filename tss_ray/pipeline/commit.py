@@ -21,6 +21,8 @@ class Totals:
     quarantined: int = 0
     resampled: int = 0
     """Of the done ones, those that got no steps."""
+    duplicates: int = 0
+    """Of the done ones, those that got the result of another."""
     steps: int = 0
     nfe: int = 0
     nfe_top_rung: int = 0
@@ -62,6 +64,7 @@ def total(rows: list[ManifestRow]) -> Totals:
         done=len(done),
         quarantined=sum(row.status == "quarantined" for row in rows),
         resampled=sum(not row.num_steps for row in done),
+        duplicates=sum(row.duplicate_of is not None for row in done),
         steps=sum(row.num_steps or 0 for row in done),
         nfe=sum(row.nfe or 0 for row in done),
         nfe_top_rung=sum((row.num_tiles or 0) * (row.num_steps_top_rung or 0) for row in done),
