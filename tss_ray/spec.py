@@ -249,6 +249,10 @@ class SizeSpec(_Frozen):
     max_side_px: int | None = Field(None, ge=1, description="longer side of a result")
     target_megapixels: float | None = Field(None, gt=0, description="area of a result, in 10⁶ px")
     skip_larger_than_px: int | None = Field(None, ge=1, description="inputs with a longer side are left alone")
+    skip_sharper_than: float | None = Field(
+        None, gt=0, le=1, description="inputs with a lower blur_score are left alone; those without edges are not"
+    )
+    skip_sharper_from_px: int = Field(1, ge=1, description="of inputs with at least this longer side")
 
 
 class LimitSpec(_Frozen):
@@ -307,6 +311,9 @@ class ComputeSpec(_Frozen):
         return self
 
 
+OutputLayout = Literal["files", "webdataset", "parquet"]
+
+
 class CheckpointSpec(_Frozen):
     """How a model from elsewhere is taken, and steered where it can be; see README, "Models"."""
 
@@ -333,6 +340,10 @@ class JobSpec(_Frozen):
     scale: float = Field(4, gt=1, le=4, description="what is below the model's own factor is made from its result")
     seed: int = Field(0, ge=0, lt=2**63)
     strict: bool = Field(False, description="exit with 3 if anything was quarantined")
+    dedupe: bool = Field(True, description="upscale byte-identical inputs once; changes no pixel, only what it takes")
+    output_layout: OutputLayout = Field(
+        "files", description="a file for each image, or shards: WebDataset tars, Parquet files with the images' bytes"
+    )
     tiles: TileSpec = TileSpec()
     plan: PlanSpec = PlanSpec()
     budget: BudgetSpec = BudgetSpec()
@@ -350,6 +361,7 @@ class JobSpec(_Frozen):
         decides = self.model_dump(mode="json", include=set(_DECIDES)) | {
             "dtype": self.compute.dtype,
             "model_sha256": model_sha256,
+            "noise": "by input_sha256",  # outputs whose noise followed from keys are of another spec
         }
         if self.compute.compile == "on":  # as another dtype: it rounds elsewhere
             decides["compile"] = "on"
@@ -358,7 +370,7 @@ class JobSpec(_Frozen):
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 
-_DECIDES = ("scale", "seed", "tiles", "plan", "budget", "encode", "decode", "colour", "size", "limits")
+_DECIDES = ("output_layout", "scale", "seed", "tiles", "plan", "budget", "encode", "decode", "colour", "size", "limits")
 
 
 def load_spec(path: Path | None, overrides: dict[str, Any]) -> JobSpec:

@@ -16,6 +16,7 @@ from tss_ray.imaging.tiles import TileGrid
 class ImageRequest:
     """One image to be denoised.
 
+    image_key: whose noise it gets; a job gives the sha256 of the input's bytes, so that copies become the same image.
     lr: (h,w,3) uint8, any size. plan: descending timesteps, none = leave the enlargement alone; (num_steps, L) has a
     column for each level. eta: in [0,1], one for all or one per level. levels: (h,w) uint8 in [0,L); None: all level 0.
     """

@@ -33,6 +33,7 @@ from tss_ray.storage.ledger import Ledger, read_ledger
 from tss_ray.storage.overlap import check_output_outside_input
 from tss_ray.storage.overwrite import finish_overwrite, overwrite
 from tss_ray.storage.rewrite import drop_doubled, take_back_quarantined
+from tss_ray.storage.shards import delete_orphans
 from tss_ray.storage.stores import Store, open_store
 from tss_ray.storage.summary import clear_summary, write_summary
 from tss_ray.storage.uris import absolute_uri
@@ -110,6 +111,8 @@ def _run(spec: JobSpec, spec_hash: str, output: Store, lease: Lease, watcher: Wa
         spec.encode.format,
         lambda: list_inputs(spec.input, spec.store),
         ledger.names.__contains__,
+        together=spec.dedupe,
+        layout=spec.output_layout,
     )
     watcher.listed(key_list)
     totals, stopped = Totals(), False
@@ -158,6 +161,8 @@ def _begin(spec: JobSpec, spec_hash: str, output: Store, start: Start) -> tuple[
         next(list_inputs(spec.input, spec.store))  # a wrong input must not cost the results of the right one
         overwrite(output)
     finish_overwrite(output)
+    if spec.output_layout != "files":
+        delete_orphans(output)
     ledger = _whole_ledger(output, spec_hash)
     wanted = start.retry_quarantined
     if wanted is None or not (wanted & ledger.quarantined.keys() if wanted else ledger.quarantined):
