@@ -29,30 +29,14 @@ ROW = ManifestRow(
 )
 
 
-class NeverStops:
-    overdue = False
-
-    def __init__(self, monitor):
-        pass
-
-    def __bool__(self):
-        return False
-
-
-class Silent:
-    class add:  # noqa: N801 - as the actor's method is called
-        remote = staticmethod(lambda tally: None)
-
-
 @pytest.fixture
-def make(tmp_path, monkeypatch, tiny_model_folder):
+def make(tmp_path, never_stops, tiny_model_folder):
     """Return a maker of actors without Ray, which count what their engine is asked for."""
-    monkeypatch.setattr(upscaler, "StopSignal", NeverStops)
 
     def made(**settings: Any) -> upscaler.Upscaler:
         base = {"input": "in", "output": str(tmp_path / "out"), "model": str(tiny_model_folder)}
         tiles = {"tiles.tile_px": 16, "tiles.overlap_px": 4, "budget.ladder": [0, 2], "budget.thresholds": [0.1]}
-        actor = upscaler.Upscaler(load_spec(None, base | tiles | settings), False, 1, Silent)
+        actor = upscaler.Upscaler(load_spec(None, base | tiles | settings), False, 1, None)
         actor.asked, submit = [], actor._submit
         actor._submit = lambda row, rgb: (actor.asked.append(row.image_key), submit(row, rgb))[1]
         return actor
