@@ -271,7 +271,7 @@ class ComputeSpec(_Frozen):
     """What the job runs on. dtype and compile change pixels; max_batch, threads and the device may change last bits."""
 
     actors: int | None = Field(
-        None, ge=1, description="super-resolution actors; None: one per GPU, or one on a CPU machine"
+        None, ge=1, description="super-resolution actors; None: one per GPU, or one per node without any"
     )
     gpus_per_actor: float | None = Field(None, ge=0, description="None: 1 where the cluster has GPUs, else 0")
     threads_per_actor: int | None = Field(None, ge=1, description="CPU actors: torch threads; None: cores / actors")

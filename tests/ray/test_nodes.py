@@ -41,11 +41,11 @@ def job(output: Path, model: Path) -> JobSpec:
 
 
 def test_without_waiting_what_is_there_counts(two_nodes: Cluster) -> None:
-    assert await_nodes(compute(), lambda: False) == (2, 1)
+    assert await_nodes(compute(), lambda: False) == ([0, 2], 1)
 
 
 def test_once_the_first_is_there_the_others_count_as_coming(two_nodes: Cluster) -> None:
-    assert await_nodes(compute(actors=4, gpus_per_actor=1, wait_nodes_s=60), lambda: False) == (2, 4)
+    assert await_nodes(compute(actors=4, gpus_per_actor=1, wait_nodes_s=60), lambda: False) == ([0, 2], 4)
 
 
 def test_nodes_that_never_come_end_the_wait_with_the_remedy(two_nodes: Cluster) -> None:

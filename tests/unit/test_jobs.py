@@ -24,9 +24,9 @@ def test_every_job_is_valid_and_says_how_it_is_run(path: Path) -> None:
 def test_every_job_fits_a_machine_or_the_cluster_it_names(path: Path) -> None:
     compute = load_spec(path, {}).compute
     gpus = (compute.actors or 1) * (compute.gpus_per_actor or 1)
-    assert plan_resources(compute, 8 * gpus, gpus).actors == gpus
+    assert plan_resources(compute, [8 * gpus], gpus).actors == gpus
     if compute.wait_nodes_s:
-        assert plan_resources(compute, 7, gpus).actors == gpus, "planned when the first worker has come"
+        assert plan_resources(compute, [7], gpus).actors == gpus, "planned when the first worker has come"
 
 
 def test_the_table_names_every_file_and_no_other() -> None:

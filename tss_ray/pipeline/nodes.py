@@ -26,8 +26,8 @@ _CHECK_LIMIT_S = 300.0
 """For all nodes together; they answer in parallel, and most of it is importing torch from a cold disk."""
 
 
-def await_nodes(compute: ComputeSpec, stopped: Callable[[], bool]) -> tuple[float, float] | None:
-    """Return the (CPUs, GPUs) to plan with, or None if the job was stopped meanwhile.
+def await_nodes(compute: ComputeSpec, stopped: Callable[[], bool]) -> tuple[list[float], float] | None:
+    """Return (the CPUs of each node, all GPUs) to plan with, or None if the job was stopped meanwhile.
 
     With `compute.wait_nodes_s` the first actor's node is waited for; the GPUs of all actors then count as there, since
     the pool's own demand brings them while the first already works. Raises SpecError if none came in time.
@@ -35,9 +35,9 @@ def await_nodes(compute: ComputeSpec, stopped: Callable[[], bool]) -> tuple[floa
     gpus_per_actor = compute.gpus_per_actor or 0.0
     if compute.wait_nodes_s and not _first_node(compute.wait_nodes_s, gpus_per_actor, stopped):
         return None
-    there = ray.cluster_resources()
+    there = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     coming = (compute.actors or 0) * gpus_per_actor if compute.wait_nodes_s else 0.0
-    return there.get("CPU", 0), max(there.get("GPU", 0), coming)
+    return [node.get("CPU", 0.0) for node in there], max(sum(node.get("GPU", 0.0) for node in there), coming)
 
 
 def _first_node(wait_s: int, gpus: float, stopped: Callable[[], bool]) -> bool:

@@ -1,5 +1,7 @@
 """Who gets which share of the cluster: pure arithmetic, decided before Ray is asked for anything."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,34 +40,38 @@ class ResourcePlan:
         return {"num_cpus": self.commit_cpus, "memory": 512 * _MIB}
 
 
-def plan_resources(compute: ComputeSpec, num_cpus: float, num_gpus: float) -> ResourcePlan:
-    """Divide a cluster of this many CPUs and GPUs.
+def plan_resources(compute: ComputeSpec, cpus: Sequence[float], num_gpus: float) -> ResourcePlan:
+    """Divide a cluster of nodes of so many CPUs each, with so many GPUs in all.
 
-    Actors take at most half of the CPUs, whatever their number, so that there is always room to feed them. Their
-    torch threads divide the cores: actors that fight over cores lose more than they win.
+    An actor fits the smallest node, so that one that dies finds a place on any that is left, and actors take at most
+    half of it, whatever their number, so that there is always room to feed them. Their torch threads divide the cores
+    of the largest: actors that fight over cores lose more than they win.
 
     Raises SpecError if the cluster cannot hold what the spec asks for.
     """
+    nodes = [count for count in cpus if count > 0] or [0.0]
     gpus = compute.gpus_per_actor if compute.gpus_per_actor is not None else float(num_gpus >= 1)
     if gpus > num_gpus:
         raise SpecError(
             f"gpus_per_actor={gpus}: the cluster has {num_gpus:g} GPUs; lower compute.gpus_per_actor or add GPUs"
         )
-    actors = compute.actors or (max(1, int(num_gpus / gpus)) if gpus else 1)
+    actors = compute.actors or (max(1, int(num_gpus / gpus)) if gpus else len(nodes))
     if gpus * actors > num_gpus:
         raise SpecError(
             f"{actors} actors of {gpus:g} GPUs: the cluster has {num_gpus:g} GPUs; lower compute.actors or "
             "compute.gpus_per_actor"
         )
-    share = num_cpus / 2 / actors
+    per_node = math.ceil(actors / len(nodes))
+    share = min(nodes) / 2 / per_node
     if share < _LEAST_CPUS:
-        raise SpecError(f"{actors} actors: the cluster has {num_cpus:g} CPUs; lower compute.actors or add CPUs")
+        raise SpecError(f"{actors} actors: the cluster has {sum(nodes):g} CPUs; lower compute.actors or add CPUs")
     actor_cpus = min(float(int(share)), 4.0) if share >= 1 else int(share / _LEAST_CPUS) * _LEAST_CPUS
+    largest = max(nodes)
     return ResourcePlan(
         actors=actors,
         actor_cpus=min(actor_cpus, 1.0) if gpus else actor_cpus,
         actor_gpus=gpus,
-        threads_per_actor=compute.threads_per_actor or max(1, int(num_cpus // actors)),
-        prepare_cpus=0.5 if num_cpus >= 4 else 0.2 * num_cpus / 2,
-        commit_cpus=0.25 if num_cpus >= 4 else 0.1 * num_cpus / 2,
+        threads_per_actor=compute.threads_per_actor or max(1, int(largest // per_node)),
+        prepare_cpus=0.5 if largest >= 4 else 0.2 * largest / 2,
+        commit_cpus=0.25 if largest >= 4 else 0.1 * largest / 2,
     )

@@ -173,13 +173,13 @@ def check_resources(spec: JobSpec, nodes: list[dict[str, float]]) -> None:
     """Raise SpecError if these resources of nodes cannot hold the job, and no others are to be waited for."""
     if spec.compute.wait_nodes_s:
         return
-    cpus, gpus = (sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU"))
-    if not cpus:
+    cpus, gpus = ([node.get(kind, 0.0) for node in nodes] for kind in ("CPU", "GPU"))
+    if not sum(cpus):
         raise SpecError(
             "the cluster has no workers at present; if an autoscaler brings them set compute.actors, "
             "compute.gpus_per_actor and compute.wait_nodes_s, otherwise add nodes"
         )
-    plan_resources(spec.compute, cpus, gpus)
+    plan_resources(spec.compute, cpus, sum(gpus))
 
 
 def pack(spec: JobSpec, folder: Path) -> None:

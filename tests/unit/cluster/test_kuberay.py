@@ -120,7 +120,7 @@ def test_a_worker_of_each_group_holds_what_the_graph_asks_for(file: str, cluster
         limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
         cpus, memory = float(limits["cpu"]), int(limits["memory"].removesuffix("Gi")) * 2**30
         job = JobSpec.model_validate({"input": "s3://b/in", "output": "s3://b/out"})
-        plan = plan_resources(job.compute, cpus, gpus(group))
+        plan = plan_resources(job.compute, [cpus], gpus(group))
         on_heap = 0.7 * memory  # Ray gives 30% to its object store
         feeders = (cpus - plan.actors * plan.actor_cpus) / plan.prepare_cpus
         used = plan.actors * plan.actor_args()["memory"] + feeders * plan.prepare_args()["memory"]

@@ -1,5 +1,7 @@
 """Promises of the division of a cluster."""
 
+import math
+
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -10,7 +12,11 @@ from tss_ray.spec import ComputeSpec
 
 
 def plan(num_cpus: float, num_gpus: float = 0, **compute: object) -> ResourcePlan:
-    return plan_resources(ComputeSpec.model_validate(compute), num_cpus, num_gpus)
+    return plan_nodes([num_cpus], num_gpus, **compute)
+
+
+def plan_nodes(cpus: list[float], num_gpus: float = 0, **compute: object) -> ResourcePlan:
+    return plan_resources(ComputeSpec.model_validate(compute), cpus, num_gpus)
 
 
 def test_one_cpu_holds_an_actor_and_who_feeds_it() -> None:
@@ -43,10 +49,21 @@ def test_actors_can_be_kept_off_the_gpus() -> None:
     assert (p.actors, p.actor_gpus, p.actor_cpus, p.threads_per_actor) == (2, 0, 4, 8)
 
 
+def test_nodes_without_gpus_get_an_actor_each_with_their_cores_as_threads() -> None:
+    p = plan_nodes([0, 64, 64, 64])
+    assert (p.actors, p.actor_cpus, p.threads_per_actor, p.prepare_cpus) == (3, 4, 64, 0.5)
+
+
+def test_an_actor_fits_every_node() -> None:
+    assert plan_nodes([1, 2, 2]).actor_cpus == 0.5
+    assert plan_nodes([2] * 10, actors=1).actor_cpus == 1
+
+
 def test_threads_that_were_asked_for_are_given() -> None:
     assert plan(16, threads_per_actor=3).threads_per_actor == 3
 
 
+NODES = st.lists(st.integers(1, 512) | st.sampled_from([0.5, 1.5, 3.5]), min_size=1, max_size=20)
 COMPUTE = st.fixed_dictionaries(
     {},
     optional={"actors": st.integers(1, 1500), "gpus_per_actor": st.sampled_from([0, 0.1, 0.25, 0.3, 0.5, 1, 2])},
@@ -54,21 +71,21 @@ COMPUTE = st.fixed_dictionaries(
 
 
 @settings(deadline=None, max_examples=400)
-@given(st.integers(1, 512) | st.sampled_from([0.5, 1.5, 3.5]), st.integers(0, 64), COMPUTE)
+@given(NODES, st.integers(0, 64), COMPUTE)
 def test_no_more_is_given_than_there_is_and_feeders_always_have_room(
-    num_cpus: float, num_gpus: int, compute: dict[str, float]
+    cpus: list[float], num_gpus: int, compute: dict[str, float]
 ) -> None:
     try:
-        p = plan(num_cpus, num_gpus, **compute)
+        p = plan_nodes(cpus, num_gpus, **compute)
     except SpecError:
         assume(False)
     assert p.actors >= 1
     assert p.threads_per_actor >= 1
     assert min(p.actor_cpus, p.prepare_cpus, p.commit_cpus) > 0
     assert p.actors * p.actor_gpus <= num_gpus
-    taken = p.actors * p.actor_cpus
-    assert taken <= num_cpus / 2 + 1e-9
-    assert p.prepare_cpus + p.commit_cpus <= num_cpus - taken
+    taken = math.ceil(p.actors / len(cpus)) * p.actor_cpus
+    assert taken <= min(cpus) / 2 + 1e-9
+    assert p.prepare_cpus + p.commit_cpus <= max(cpus) - taken
 
 
 @settings(deadline=None)
