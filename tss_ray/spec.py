@@ -273,6 +273,9 @@ class ComputeSpec(_Frozen):
     actors: int | None = Field(
         None, ge=1, description="super-resolution actors; None: one per GPU, or one per node without any"
     )
+    min_actors: int | None = Field(
+        None, ge=1, description="actors then is the most, reached as nodes join and blocks wait; None: always as many"
+    )
     gpus_per_actor: float | None = Field(None, ge=0, description="None: 1 where the cluster has GPUs, else 0")
     threads_per_actor: int | None = Field(None, ge=1, description="CPU actors: torch threads; None: cores / actors")
     max_batch: int | None = Field(
@@ -295,6 +298,15 @@ class ComputeSpec(_Frozen):
         gpus = self.gpus_per_actor
         if gpus is not None and gpus > 1 and not gpus.is_integer():
             raise ValueError(f"gpus_per_actor={gpus:g}: need a share of one GPU or a whole number; round it")
+        return self
+
+    @model_validator(mode="after")
+    def _a_range_has_two_ends(self) -> Self:
+        if self.min_actors is not None and (self.actors is None or self.min_actors > self.actors):
+            raise ValueError(
+                f"min_actors={self.min_actors}, actors={self.actors}: need min_actors <= actors, the most that there "
+                "may be; give compute.actors"
+            )
         return self
 
     @model_validator(mode="after")

@@ -80,6 +80,7 @@ HARMLESS = {
     "store.s3_addressing": "path",
     "store.max_attempts": 3,
     "compute.actors": 3,
+    "compute.min_actors": 1,
     "compute.gpus_per_actor": 0.5,
     "compute.threads_per_actor": 1,
     "compute.max_batch": 4,
