@@ -42,7 +42,7 @@ from measured import Row, available_mib, own_ray, report
 from ray.data import DataContext
 
 from tss_ray.pipeline.graph import run_graph
-from tss_ray.pipeline.monitor import Tally, start_monitor
+from tss_ray.pipeline.monitor import MonitorLink, Tally, start_monitor
 from tss_ray.pipeline.resources import ResourcePlan
 from tss_ray.pipeline.rows import PreparedImage, prepared_images, prepared_table
 from tss_ray.records import ManifestRow, rows_to_table
@@ -75,7 +75,7 @@ class Sleeper:
 
     def __init__(self, spec: JobSpec, use_gpu: bool, threads: int, monitor: Any) -> None:  # noqa: ANN401
         """Take the seconds of an image."""
-        self._image_s, self._monitor, self._device = spec.seed / 1e6, monitor, threading.Lock()
+        self._image_s, self._link, self._device = spec.seed / 1e6, MonitorLink(monitor), threading.Lock()
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return the block's rows, each after its time on the device."""
@@ -86,7 +86,7 @@ class Sleeper:
             began = datetime.now(UTC)
             time.sleep(self._image_s)
             ended = datetime.now(UTC)
-        self._monitor.add.remote(Tally(1, 0, 0))
+        self._link.count(Tally(1, 0, 0))
         return replace(row, status="done", started_at=began, finished_at=ended)
 
 

@@ -50,6 +50,11 @@ class Monitor:
         """Return whether somebody asked to stop."""
         return self._stopping
 
+    def exchange(self, tally: Tally) -> bool:
+        """Count more, and return whether somebody asked to stop."""
+        self.add(tally)
+        return self._stopping
+
     def begin(self, stage: str, block: str, node: str) -> Trial:
         """Open a block; see `journal`."""
         return self._journal.begin(stage, block, node)
@@ -77,36 +82,59 @@ def start_monitor() -> Any:  # noqa: ANN401 - Ray's actor handles have no static
     return ray.remote(Monitor).options(**options).remote()
 
 
+_CALL_S = 1.0
 GRACE_S = 12.0
 """What has begun is finished after a stop was asked for, but not for longer than this: it stays pending then."""
 
 
-class StopSignal:
-    """A worker's cheap view of the flag: one thread asks once a second, everybody else reads a bool."""
+class MonitorLink:
+    """A worker's cheap line to the monitor: one thread calls once a second, everybody else reads and adds here.
+
+    A call for every image was the largest part of what small images cost besides their pixels.
+    """
 
     def __init__(self, monitor: Any) -> None:  # noqa: ANN401
-        """Start asking."""
+        """Start calling."""
         self._monitor, self._stopping = monitor, threading.Event()
         self._since = 0.0
-        threading.Thread(target=self._watch, name="stop-signal", daemon=True).start()
+        self._untold, self._lock = Tally(), threading.Lock()
+        threading.Thread(target=self._call_often, name="monitor-link", daemon=True).start()
 
-    def __bool__(self) -> bool:
+    @property
+    def stopping(self) -> bool:
+        """Whether somebody asked to stop."""
         return self._stopping.is_set()
 
     @property
     def overdue(self) -> bool:
         """Whether the stop was heard of GRACE_S ago."""
-        return bool(self) and time.monotonic() - self._since > GRACE_S
+        return self.stopping and time.monotonic() - self._since > GRACE_S
 
-    def _watch(self) -> None:
+    def count(self, tally: Tally) -> None:
+        """Have this added to the monitor's tally with the next call."""
+        with self._lock:
+            self._untold += tally
+
+    def flush(self) -> None:
+        """Tell what is still untold, without waiting for an answer."""
+        if (untold := self._take()) != Tally():
+            self._monitor.add.remote(untold)
+
+    def _take(self) -> Tally:
+        with self._lock:
+            untold, self._untold = self._untold, Tally()
+        return untold
+
+    def _call_often(self) -> None:
         with suppress(RayError):  # the run is over and the monitor with it
-            while not self._stopping.wait(1.0):
-                if ray.get(self._monitor.stopping.remote()):
+            while True:
+                time.sleep(_CALL_S)
+                if ray.get(self._monitor.exchange.remote(self._take())) and not self.stopping:
                     self._since = time.monotonic()
                     self._stopping.set()
 
 
 @lru_cache(maxsize=1)
-def stop_signal(monitor: Any) -> StopSignal:  # noqa: ANN401
-    """Return this process's view of the flag: tasks come and go, one thread asks for all of them."""
-    return StopSignal(monitor)
+def monitor_link(monitor: Any) -> MonitorLink:  # noqa: ANN401
+    """Return this process's line: tasks come and go, one thread calls for all of them."""
+    return MonitorLink(monitor)

@@ -27,7 +27,7 @@ from tss_ray.imaging.pixels import Pixels, num_bits
 from tss_ray.imaging.planes import to_planes
 from tss_ray.imaging.size import target_size
 from tss_ray.pipeline.journal import DEATHS_ALONE, KILLED, WatchedBlock
-from tss_ray.pipeline.monitor import stop_signal
+from tss_ray.pipeline.monitor import monitor_link
 from tss_ray.pipeline.rows import PreparedImage, prepared_table
 from tss_ray.records import ManifestRow
 from tss_ray.spec import JobSpec
@@ -64,17 +64,17 @@ class Prepare:
         return table
 
     def _together(self, items: list[dict[str, Any]]) -> list[PreparedImage]:
-        stopping = stop_signal(self.monitor)
+        link = monitor_link(self.monitor)
 
         def prepare(item: dict[str, Any]) -> PreparedImage:
-            return PreparedImage(self._new_row(item)) if stopping else self.prepare(item, decode)
+            return PreparedImage(self._new_row(item)) if link.stopping else self.prepare(item, decode)
 
         with ThreadPoolExecutor(_THREADS) as pool:
             return list(pool.map(prepare, items))
 
     def _one_by_one(self, items: list[dict[str, Any]], watched: WatchedBlock) -> list[PreparedImage]:
         """Prepare a block that lost its worker, decoding in a child: what kills that one is no chance."""
-        stopping = stop_signal(self.monitor)
+        link = monitor_link(self.monitor)
         images = []
         with Child() as child:
 
@@ -84,7 +84,7 @@ class Prepare:
             for item in items:
                 if item["image_key"] in watched.trial.killers:
                     images.append(PreparedImage(self._new_row(item).quarantined(KILLED, _KILLER)))
-                elif stopping:
+                elif link.stopping:
                     images.append(PreparedImage(self._new_row(item)))
                 else:
                     watched.alone(item["image_key"])

@@ -32,7 +32,7 @@ from tss_ray.models.registry import load_model
 from tss_ray.pipeline.finish import finish
 from tss_ray.pipeline.floor import Floor
 from tss_ray.pipeline.journal import DEATHS_ALONE, KILLED, WatchedBlock
-from tss_ray.pipeline.monitor import StopSignal, Tally
+from tss_ray.pipeline.monitor import MonitorLink, Tally
 from tss_ray.pipeline.plans import image_request
 from tss_ray.pipeline.rows import PreparedImage, prepared_images
 from tss_ray.records import ManifestRow, rows_to_table
@@ -75,7 +75,7 @@ class Upscaler:
         self._card, self._device_name = model.card, device_name(device)
         self._engine = EngineThread(make_engine(spec, model, device), threads)
         self._output = open_store(spec.output, spec.store)
-        self._stopping, self._floor = StopSignal(monitor), Floor()
+        self._link, self._floor = MonitorLink(monitor), Floor()
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return the block's manifest rows, in order; what was not begun when the run was stopped stays pending."""
@@ -88,6 +88,7 @@ class Upscaler:
         if rows is None:
             rows = [self._alone(image, watched) for image in images]
         watched.end()
+        self._link.flush()
         log.info("%d images; the engine so far: %s, %.1f s idle", len(rows), self._engine.stats, self._engine.idle_s)
         return rows_to_table(rows)
 
@@ -97,7 +98,7 @@ class Upscaler:
 
     def _alone(self, image: PreparedImage, watched: WatchedBlock) -> ManifestRow:
         """Try an image of a block that lost its worker, with nothing else in the engine."""
-        if image.pixels is None or self._stopping:
+        if image.pixels is None or self._link.stopping:
             return self._finish(image, None)
         if image.row.image_key in watched.trial.killers:
             return self._finish(PreparedImage(image.row.quarantined(KILLED, _KILLER)), None)
@@ -108,7 +109,7 @@ class Upscaler:
         return row
 
     def _begin(self, image: PreparedImage) -> "Future[DenoisedImage] | None":
-        if image.pixels is None or self._stopping:
+        if image.pixels is None or self._link.stopping:
             return None
         return self._submit(image.row, to_model_rgb(image.pixels, image.linear))
 
@@ -127,7 +128,7 @@ class Upscaler:
             row = finished
         elif row.status == "pending":  # the run was stopped before it was fetched
             return row
-        self._monitor.add.remote(Tally(int(row.status == "done"), int(row.status == "quarantined"), row.num_steps or 0))
+        self._link.count(Tally(int(row.status == "done"), int(row.status == "quarantined"), row.num_steps or 0))
         return replace(row, finished_at=datetime.now(UTC))
 
     def _upscaled(self, image: PreparedImage, future: "Future[DenoisedImage] | None") -> ManifestRow | None:
@@ -152,9 +153,9 @@ class Upscaler:
     def _wait(self, future: "Future[DenoisedImage]") -> DenoisedImage | None:
         """Wait for the engine; None if the run was stopped before the image had begun, or too long ago."""
         while True:
-            if self._stopping:
+            if self._link.stopping:
                 future.cancel()  # which does nothing to what has begun
-            overdue = self._stopping.overdue
+            overdue = self._link.overdue
             try:
                 return future.result(timeout=0.0 if overdue else _LOOK_S)
             except FutureTimeout:

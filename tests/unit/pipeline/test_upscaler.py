@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from tss_ray.models.card import CARD_FILE, WEIGHTS_FILE
 from tss_ray.pipeline import finish, upscaler
+from tss_ray.pipeline.monitor import Tally
 from tss_ray.pipeline.rows import PreparedImage
 from tss_ray.pipeline.upscaler import Upscaler
 from tss_ray.records import ManifestRow
@@ -25,20 +26,23 @@ RGB = np.random.default_rng(0).integers(60, 200, (16, 16, 3), np.uint8)
 class NeverStops:
     """What the actor asks before each image, without Ray."""
 
-    overdue = False
+    stopping = overdue = False
 
     def __init__(self, monitor: object) -> None:
         """Ask nobody."""
 
-    def __bool__(self) -> bool:
-        return False
+    def count(self, tally: Tally) -> None:
+        """Tell nobody."""
+
+    def flush(self) -> None:
+        """Tell nobody."""
 
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Upscaler]:
     """Return a maker of actors without Ray, all told that nothing stops."""
-    monkeypatch.setattr(upscaler, "StopSignal", NeverStops)
-    silent = SimpleNamespace(add=SimpleNamespace(remote=lambda tally: None))
+    monkeypatch.setattr(upscaler, "MonitorLink", NeverStops)
+    silent = SimpleNamespace()
 
     def made(model: Path, **settings: object) -> Upscaler:
         base = {"input": "in", "output": str(tmp_path / "out"), "model": str(model)}
