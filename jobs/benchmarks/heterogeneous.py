@@ -72,9 +72,7 @@ class Uneven:
                 began = datetime.now(UTC)
                 time.sleep(self._image_s)
                 ended = datetime.now(UTC)
-            rows.append(
-                replace(image.row, status="done", started_at=began, finished_at=ended, device=self._name)
-            )
+            rows.append(replace(image.row, status="done", started_at=began, finished_at=ended, device=self._name))
         return rows_to_table(rows)
 
 

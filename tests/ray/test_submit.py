@@ -28,7 +28,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     modules = os.pathsep.join([*sys.path[1:], str(Path(__file__).parents[1])])
     ray = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_raylet_start_wait_time_s": "300"}
-    ray |= {"RAY_health_check_failure_threshold": "60"}  # a busy machine is no dead node; a killed raylet is seen at once
+    ray |= {
+        "RAY_health_check_failure_threshold": "60"
+    }  # a busy machine is no dead node; a killed raylet is seen at once
     return kept | ray | {"PATH": paths, "PYTHONPATH": modules}
 
 

@@ -285,7 +285,9 @@ class _Attention:
                 if overdue and self._previous and not over and not ended:
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # it may be waiting
                     ended = True
-            with suppress(RayError):  # too slow, or the monitor is just being restarted: signals are heeded all the same
+            with suppress(
+                RayError
+            ):  # too slow, or the monitor is just being restarted: signals are heeded all the same
                 self._watcher.progress(ray.get(self.monitor.tally.remote(), timeout=_PATIENCE_S))
             if over:
                 return
