@@ -3,7 +3,7 @@
     python jobs/benchmarks/heterogeneous.py [--quick] [--out out/bench]
 
 What is measured
-- The product's graph (key list, blocks, actor pool, commit of Parquet parts), as in scaling.py, in which an image costs
+- The product's graph (key list, blocks, actor pool, commit of parts), as in scaling.py, in which an image costs
   `--sleep-ms` of one actor and `--slower` times that of the other, and no core.
 - `over_ideal`: the time taken over that of the ideal split, in which both end together: images · sleep / (1 + 1/slower).
   The clock runs from the first image that any actor begins to the last that one ends.
@@ -150,17 +150,17 @@ def measure(num_images: int, image_s: float, slower: float) -> Row:
 def main() -> int:
     """Measure, report, and return the exit code."""
     parser = argparse.ArgumentParser(description="Two actors, one slower: the time over that of the ideal split.")
-    parser.add_argument("--images", type=int, help="default: 400, quick: 100")
-    parser.add_argument("--sleep-ms", type=float, default=60.0, help="what an image costs the fast actor")
+    parser.add_argument("--images", type=int, help="default: 800, quick: 100")
+    parser.add_argument("--sleep-ms", type=float, default=50.0, help="what an image costs the fast actor")
     parser.add_argument("--slower", type=float, default=4.0, help="times, of the other")
-    parser.add_argument("--rounds", type=int, help="default: 3, quick: 1")
+    parser.add_argument("--rounds", type=int, help="default: 2, quick: 1")
     parser.add_argument("--out", type=Path, help="folder for heterogeneous.parquet and heterogeneous.md")
     parser.add_argument("--quick", action="store_true", help="a small run, to see that it works")
     arguments = parser.parse_args()
-    num_images = arguments.images or (100 if arguments.quick else 400)
+    num_images = arguments.images or (100 if arguments.quick else 800)
     rows: list[Row] = []
     with own_ray(4, _STORE_BYTES, num_gpus=2):
-        for number in range(arguments.rounds or (1 if arguments.quick else 3)):
+        for number in range(arguments.rounds or (1 if arguments.quick else 2)):
             rows.append(measure(num_images, arguments.sleep_ms / 1000, arguments.slower) | {"round": number})
             print(rows[-1], file=sys.stderr)
     figures: Row = {

@@ -10,11 +10,11 @@ blocks at once.
 from collections.abc import Iterator
 
 SHARES = 20
-"""Blocks for each actor that what is left would make; well more than an actor holds at once (graph.QUEUE_PER_ACTOR).
+"""Blocks for each actor that what is left would make; well more than an actor holds at once (_QUEUE_PER_ACTOR).
 
 With two actors, one 4 times slower, 300 images or more end within 10% of the ideal split; with 12 within 24%."""
 _ACTORS_PER_IMAGE = 8
-"""The smallest block holds an image for so many actors: a large pool ends more blocks a second than one driver hands out."""
+"""The smallest block has an image for so many actors: a large pool could end more blocks than a driver hands out."""
 
 
 def block_sizes(num_images: int, largest: int, actors: int, shares: int = SHARES) -> Iterator[int]:

@@ -19,10 +19,10 @@ from tss_ray.storage.key_list import KeyList
 
 _CALLS_PER_ACTOR = 4
 """Blocks an actor works on at once: while one is encoded and uploaded, the engine runs tiles of the next."""
-_QUEUE_PER_ACTOR = 6
-"""With those: what waits here is not begun, and nobody else can have it."""
-_GROWS_AT = 1.25
-"""Calls for each of _CALLS_PER_ACTOR at which a pool grows; Ray's own 1.75 is more than the queue ever holds."""
+_QUEUE_PER_ACTOR = 5
+"""With those: the device has three other blocks while the next one comes, and what is queued here nobody else can have."""
+_GROWS_AT = 1.0
+"""Blocks for each call at which a pool grows; Ray's own 1.75 is more than the queue ever holds."""
 _INIT_DEATHS = 8
 _SHARES_CONTROLLED = 64
 """Under a controller: what begins before the first rows are back is then a small part of even a small job."""

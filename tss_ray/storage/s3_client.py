@@ -49,7 +49,7 @@ BODY_FAULTS = (
 
 
 def client(spec: StoreSpec) -> "S3Client":
-    """Return this process's client. Raises StorageError for an endpoint that is no URL or a profile that is not there."""
+    """Return this process's client. Raises StorageError for what is no endpoint URL or no known profile."""
     with _building:
         # The pid, because a forked child must not share its parent's sockets.
         return _client_of(spec, os.getpid())

@@ -1,4 +1,4 @@
-"""Promises of who is spoken to, as whom, and who pays: by the prefix, through boto3's own chain. No server is needed."""
+"""Promises of who is spoken to, as whom, and who pays: by the prefix, through boto3's own chain."""
 
 import threading
 from collections.abc import Iterator
