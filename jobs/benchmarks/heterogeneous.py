@@ -5,7 +5,7 @@
 What is measured
 - The product's graph (key list, blocks, actor pool, commit of parts), as in scaling.py, in which an image costs
   `--sleep-ms` of one actor and `--slower` times that of the other, and no core.
-- `over_ideal`: the time taken over that of the ideal split, in which both end together: images · sleep / (1 + 1/slower).
+- `over_ideal`: the time over that of the ideal split, in which both end together: images · sleep / (1 + 1/slower).
   The clock runs from the first image that any actor begins to the last that one ends.
 - `slow_share`: the part of the images that the slow actor did; the ideal is 1 / (1 + slower).
 - `freed_s`: how long before that end the fast actor's (logical) GPU had been given back.

@@ -20,7 +20,7 @@ from tss_ray.storage.key_list import KeyList
 _CALLS_PER_ACTOR = 4
 """Blocks an actor works on at once: while one is encoded and uploaded, the engine runs tiles of the next."""
 _QUEUE_PER_ACTOR = 5
-"""With those: the device has three other blocks while the next one comes, and what is queued here nobody else can have."""
+"""With those: a device has three other blocks while the next one comes, and nobody else can have what waits here."""
 _GROWS_AT = 1.0
 """Blocks for each call at which a pool grows; Ray's own 1.75 is more than the queue ever holds."""
 _INIT_DEATHS = 8
