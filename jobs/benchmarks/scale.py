@@ -66,8 +66,10 @@ class Paint:
     def __call__(self, keys: pa.Table) -> pa.Table:
         """Return the block's rows."""
         pixels = np.zeros((self.side_px, self.side_px, 3), np.uint8)
+        now = datetime.now(UTC)
         rows = [
-            ManifestRow(k["image_key"], k["uri"], spec_hash="0", started_at=datetime.now(UTC)) for k in keys.to_pylist()
+            ManifestRow(image_key=k["image_key"], input_uri=k["uri"], spec_hash="0", started_at=now)
+            for k in keys.to_pylist()
         ]
         return prepared_table([PreparedImage(row, pixels) for row in rows])
 
