@@ -68,7 +68,14 @@ class Paint:
         pixels = np.zeros((self.side_px, self.side_px, 3), np.uint8)
         now = datetime.now(UTC)
         rows = [
-            ManifestRow(image_key=k["image_key"], input_uri=k["uri"], spec_hash="0", started_at=now)
+            ManifestRow(
+                image_key=k["image_key"],
+                input_uri=k["uri"],
+                spec_hash="0",
+                started_at=now,
+                in_width=self.side_px,
+                in_height=self.side_px,
+            )
             for k in keys.to_pylist()
         ]
         return prepared_table([PreparedImage(row, pixels) for row in rows])
