@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from tss_ray import cli_report
+from tss_ray import cli_models, cli_report
 from tss_ray.cli_cluster import add_commands
 from tss_ray.cli_plan import plan
 from tss_ray.errors import SpecError, StorageError, TssRayError
@@ -40,11 +40,13 @@ def upscale(
     ] = None,
     output: Annotated[str | None, typer.Argument(metavar="OUTPUT", help="folder or s3://bucket/prefix")] = None,
     spec: Annotated[Path | None, typer.Option(help="YAML file with any of the settings")] = None,
-    model: Annotated[str | None, typer.Option(help="embedded name or model folder")] = None,
+    model: Annotated[str | None, typer.Option(help="embedded name, folder, s3://, hf://")] = None,
+    use: Annotated[str | None, typer.Option(help="commercial or research: refuse what the licence forbids")] = None,
     steps: Annotated[int | None, typer.Option(help="the same number of denoising steps for every image")] = None,
     budget: Annotated[Path | None, typer.Option(help="plan.json of tss-ray plan: steps as it chose them")] = None,
     no_controller: Annotated[bool, typer.Option("--no-controller", help="keep the plan's one multiplier")] = False,
     image_format: Annotated[str | None, typer.Option("--format", help="same, png, webp, jpeg, tiff or avif")] = None,
+    output_layout: Annotated[str | None, typer.Option(help="files, or shards: webdataset, parquet")] = None,
     actors: Annotated[int | None, typer.Option(help="super-resolution actors")] = None,
     gpus_per_actor: Annotated[float | None, typer.Option(help="0 for the CPU")] = None,
     s3_endpoint_url: Annotated[str | None, typer.Option(help="an S3-compatible server")] = None,
@@ -55,6 +57,7 @@ def upscale(
     max_side: Annotated[int | None, typer.Option(help="px: the longer side of a result at most")] = None,
     target_megapixels: Annotated[float | None, typer.Option(help="the area of a result at most")] = None,
     skip_larger_than: Annotated[int | None, typer.Option(help="px: inputs with a longer side are left alone")] = None,
+    skip_sharper_than: Annotated[float | None, typer.Option(help="0 to 1: a lower blur_score is left alone")] = None,
     quality: Annotated[int | None, typer.Option(help="1 to 100: of jpeg, avif and lossy webp")] = None,
     metadata: Annotated[str | None, typer.Option(help="keep or strip EXIF, XMP and resolution")] = None,
     icc: Annotated[str | None, typer.Option(help="keep the colour profile, convert to srgb, or strip it")] = None,
@@ -75,9 +78,11 @@ def upscale(
         "input": source,
         "output": output,
         "model": model,
+        "checkpoint.use": use,
         "budget.num_steps": steps,
         "budget.policy": None if steps is None else "fixed",
         "encode.format": image_format,
+        "output_layout": output_layout,
         "compute.actors": actors,
         "compute.gpus_per_actor": gpus_per_actor,
         "store.s3_endpoint_url": s3_endpoint_url,
@@ -88,6 +93,7 @@ def upscale(
         "size.max_side_px": max_side,
         "size.target_megapixels": target_megapixels,
         "size.skip_larger_than_px": skip_larger_than,
+        "size.skip_sharper_than": skip_sharper_than,
         "encode.quality": quality,
         "encode.metadata": metadata,
         "encode.icc": icc,
@@ -194,6 +200,7 @@ def plan_steps(
 
 app.command()(cli_report.report)
 app.command()(cli_report.compare)
+app.add_typer(cli_models.app, name="models")
 
 
 def _parse_kinds(kinds: str | None) -> frozenset[str] | None:

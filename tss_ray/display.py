@@ -91,6 +91,7 @@ def closing_table(result: JobResult) -> Table:
     saved = 1 - totals.nfe / totals.nfe_top_rung if totals.nfe_top_rung else 0.0
     rows = {
         "images": f"{totals.done} upscaled ({totals.resampled} of them resampled only)",
+        "duplicates": f"{totals.duplicates} of them, written and not computed again" if totals.duplicates else "0",
         "quarantined": str(totals.quarantined),
         "tried again": f"{result.num_taken_back} that were quarantined before" if result.num_taken_back else "0",
         "done before": str(result.num_done_before),

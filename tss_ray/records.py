@@ -44,7 +44,7 @@ class ManifestRow:
     """Per channel, as they were used: 8 or 16."""
     out_bits: int | None = None
     left_alone_by: str | None = None
-    """The setting of `size` by which the image was large enough already; it was written at its own size."""
+    """The setting of `size` by which the image was large or sharp enough already; it was written at its own size."""
 
     texture_score: float | None = None
     """In [0,1]; see `diffusion.texture`."""
@@ -107,6 +107,10 @@ class ManifestRow:
     """Of the model at this image: 2 where a gate refused its first output; see `quality.gates`."""
     refused_for: str | None = None
     """What the first output was refused for; `num_steps` and all else are the second's."""
+    duplicate_of: str | None = None
+    """image_key of the byte-identical input whose result this one got; then `nfe` and `device_seconds` are 0."""
+    output_shard: str | None = None
+    """Key in the output of the tar or Parquet file that holds the result; see `storage.shards`. None: a file."""
 
     def quarantined(self, kind: str, message: str) -> "ManifestRow":
         """Return this row as a data fault."""

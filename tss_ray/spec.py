@@ -249,6 +249,10 @@ class SizeSpec(_Frozen):
     max_side_px: int | None = Field(None, ge=1, description="longer side of a result")
     target_megapixels: float | None = Field(None, gt=0, description="area of a result, in 10⁶ px")
     skip_larger_than_px: int | None = Field(None, ge=1, description="inputs with a longer side are left alone")
+    skip_sharper_than: float | None = Field(
+        None, gt=0, le=1, description="inputs with a lower blur_score are left alone; those without edges are not"
+    )
+    skip_sharper_from_px: int = Field(1, ge=1, description="of inputs with at least this longer side")
 
 
 class LimitSpec(_Frozen):
@@ -349,6 +353,26 @@ class ComputeSpec(_Frozen):
         return self
 
 
+OutputLayout = Literal["files", "webdataset", "parquet"]
+
+
+class CheckpointSpec(_Frozen):
+    """How a model from elsewhere is taken, and steered where it can be; see README, "Models"."""
+
+    use: Literal["commercial", "research"] | None = Field(None, description="refuse what its licence does not allow")
+    allow_pickles: bool = Field(False, description="read weights that are pickles, which may run code")
+    cache: str | None = Field(None, description="folder on each machine for what is fetched; None: in the home")
+    prompt: str = Field("", description="what the pictures are of, for all of them")
+    negative_prompt: str = Field("", description="what they are not; with guidance_scale above 1")
+    guidance_scale: float = Field(1.0, ge=1, le=30, description="above 1: a stronger prompt, by twice the work")
+    noise_level: int = Field(20, ge=0, lt=1000, description="timestep whose noise is put on the input")
+
+    @property
+    def steering(self) -> dict[str, Any]:
+        """What decides pixels and is not the default."""
+        return self.model_dump(exclude={"use", "allow_pickles", "cache"}, exclude_defaults=True)
+
+
 class JobSpec(_Frozen):
     """One job. `input` and `output` are a folder, file, glob, list file, s3:// or sample:// (input only)."""
 
@@ -358,6 +382,10 @@ class JobSpec(_Frozen):
     scale: float = Field(4, gt=1, le=4, description="what is below the model's own factor is made from its result")
     seed: int = Field(0, ge=0, lt=2**63)
     strict: bool = Field(False, description="exit with 3 if anything was quarantined")
+    dedupe: bool = Field(True, description="upscale byte-identical inputs once; changes no pixel, only what it takes")
+    output_layout: OutputLayout = Field(
+        "files", description="a file for each image, or shards: WebDataset tars, Parquet files with the images' bytes"
+    )
     tiles: TileSpec = TileSpec()
     plan: PlanSpec = PlanSpec()
     budget: BudgetSpec = BudgetSpec()
@@ -368,19 +396,23 @@ class JobSpec(_Frozen):
     limits: LimitSpec = LimitSpec()
     store: StoreSpec = StoreSpec()
     compute: ComputeSpec = ComputeSpec()
+    checkpoint: CheckpointSpec = CheckpointSpec()
 
     def spec_hash(self, model_sha256: str) -> str:
         """Return 16 hex digits over what decides a pixel or a row's fate; of the model its weights, not its name."""
         decides = self.model_dump(mode="json", include=set(_DECIDES)) | {
             "dtype": self.compute.dtype,
             "model_sha256": model_sha256,
+            "noise": "by input_sha256",  # outputs whose noise followed from keys are of another spec
         }
         if self.compute.compile == "on":  # as another dtype: it rounds elsewhere
             decides["compile"] = "on"
+        if self.checkpoint.steering:  # the embedded model takes none: its hashes stay
+            decides["checkpoint"] = self.checkpoint.steering
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 
-_DECIDES = ("scale", "seed", "tiles", "plan", "budget", "encode", "decode", "colour", "size", "limits")
+_DECIDES = ("output_layout", "scale", "seed", "tiles", "plan", "budget", "encode", "decode", "colour", "size", "limits")
 
 
 def load_spec(path: Path | None, overrides: dict[str, Any]) -> JobSpec:
@@ -439,6 +471,14 @@ def load_store(settings: dict[str, Any]) -> StoreSpec:
     """Build the settings of S3 alone. Raises SpecError for an unknown key or a value out of bounds."""
     try:
         return StoreSpec.model_validate(settings)
+    except ValidationError as error:
+        raise SpecError(_explain(error)) from error
+
+
+def load_checkpoint(settings: dict[str, Any]) -> CheckpointSpec:
+    """Build the settings of a checkpoint alone. Raises SpecError for an unknown key or a value out of bounds."""
+    try:
+        return CheckpointSpec.model_validate(settings)
     except ValidationError as error:
         raise SpecError(_explain(error)) from error
 

@@ -61,7 +61,12 @@ def run_images(num_images: int, model: str, cpus: int | None) -> Row:
 
     with tempfile.TemporaryDirectory() as folder:
         write_images(Path(folder) / "in", num_images)
-        settings = {"budget.policy": "fixed", "budget.num_steps": 0, "model": model}
+        settings = {
+            "budget.policy": "fixed",
+            "budget.num_steps": 0,
+            "model": model,
+            "dedupe": False,
+        }  # links are copies
         spec = load_spec(None, {"input": f"{folder}/in", "output": f"{folder}/out"} | settings)
         began = time.perf_counter()
         with PeakMemory() as peak, own_ray(cpus, 200_000_000):
@@ -100,7 +105,7 @@ def list_keys(num_keys: int) -> Row:
 
     with tempfile.TemporaryDirectory() as folder, PeakMemory(0.2) as peak:
         began = time.perf_counter()
-        found = write_key_list(open_store(folder, StoreSpec()), "0", "png", items, lambda key: False)
+        found = write_key_list(open_store(folder, StoreSpec()), "0", "png", items, lambda key: False, together=True)
         taken_s = time.perf_counter() - began
     assert found.num_todo == num_keys
     about: Row = {"what": "listing", "images": num_keys, "seconds": taken_s, "with_start_s": taken_s}

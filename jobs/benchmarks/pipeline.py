@@ -92,6 +92,7 @@ def _measure(arguments: argparse.Namespace, endpoint: str, bucket: str) -> int:
         "model": arguments.model,
         "store.s3_endpoint_url": endpoint,
         "store.s3_addressing": "path",
+        "dedupe": False,  # crops of many images may repeat
     }
     if arguments.cpu:
         settings |= {"compute.gpus_per_actor": 0}

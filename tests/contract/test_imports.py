@@ -32,10 +32,11 @@ ALLOWED: dict[str, frozenset[str]] = {
     "pipeline": IMAGES | {"spec", "models", "budget", "quality", "storage", "engine"},
     "display": BASE | {"spec", "pipeline", "storage"},
     "cli_cluster": BASE | {"spec", "pipeline"},
+    "cli_models": BASE | {"spec", "models", "pipeline"},
     "cli_plan": BASE | {"spec", "budget", "pipeline", "report"},
     "cli_report": BASE | {"spec", "report"},
     "cli": BASE
-    | {"spec", "cli_cluster", "cli_plan", "cli_report", "display"}
+    | {"spec", "cli_cluster", "cli_models", "cli_plan", "cli_report", "display"}
     | {"budget", "pipeline", "storage", "training", "report", "verify"},
     "job_entry": frozenset({"errors", "cli"}),
 }

@@ -62,11 +62,18 @@ OTHER = {
     "size.max_side_px": 2048,
     "size.target_megapixels": 4,
     "size.skip_larger_than_px": 1024,
+    "size.skip_sharper_than": 0.3,
+    "size.skip_sharper_from_px": 512,
     "limits.max_input_px": 1_000_000,
     "limits.max_input_bytes": 1_000_000,
     "compute.dtype": "float32",
     "compute.compile": "on",
     "tiles.sides_px": (64,),
+    "checkpoint.prompt": "a cat",
+    "checkpoint.negative_prompt": "blur",
+    "checkpoint.guidance_scale": 4.0,
+    "checkpoint.noise_level": 10,
+    "output_layout": "parquet",
 }
 """Another value for every setting that decides a pixel or a row's fate."""
 
@@ -75,6 +82,7 @@ HARMLESS = {
     "input": "elsewhere",
     "output": "elsewhere",
     "strict": True,
+    "dedupe": False,
     "store.s3_endpoint_url": "http://localhost:1",
     "store.s3_region": "eu-west-1",
     "store.s3_addressing": "path",
@@ -90,6 +98,9 @@ HARMLESS = {
     "compute.block_images": 8,
     "compute.part_rows": 100,
     "compute.wait_nodes_s": 60,
+    "checkpoint.use": "research",
+    "checkpoint.allow_pickles": True,
+    "checkpoint.cache": "elsewhere",
 }
 """Another value for every setting that decides none."""
 

@@ -89,12 +89,16 @@ class Controller:
             self._tiles = [seen + more for seen, more in zip(self._tiles, self._tiles_of(images), strict=True)]
         self._open[block] = math.fsum(self._cost(image, choice) for image, choice in zip(images, choices, strict=True))
 
-    def record(self, block: str, device_s: float) -> None:
-        """Note what a block took; one that is not open was noted before, by an earlier try."""
+    def record(self, block: str, device_s: float, computed: float = 1.0) -> None:
+        """Note what a block took; one that is not open was noted before, by an earlier try.
+
+        `computed` is the share of its work that was done at all: duplicates take nothing, and say nothing of the pace.
+        """
         predicted = self._open.pop(block, None)
         if predicted is None:
             return
         self.spent += device_s
+        predicted *= computed
         if predicted > 0:
             self._pace_actual = _MEMORY * self._pace_actual + device_s
             self._pace_predicted = _MEMORY * self._pace_predicted + predicted

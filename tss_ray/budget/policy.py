@@ -47,11 +47,21 @@ def top_rung(budget: BudgetSpec) -> int:
     return budget.num_steps if budget.policy == "fixed" else budget.ladder[-1]
 
 
-def another_rung(budget: BudgetSpec, num_steps: int) -> int:
+def rungs(budget: BudgetSpec) -> tuple[int, ...]:
+    """Return every number of steps that the policy may give an image."""
+    if budget.policy == "target" and budget.target is not None:
+        return tuple(sorted({steps for each in budget.target.bins for steps in each.steps}))
+    return (budget.num_steps,) if budget.policy == "fixed" else budget.ladder
+
+
+def another_rung(budget: BudgetSpec, num_steps: int, allowed: tuple[int, ...] | None = None) -> int:
     """Return steps, at least one, for an image whose output at `num_steps` was refused: fewer, or else more.
 
-    Where a ladder decides, the rung beside it; `fixed`: half of them, or 2 for 1.
+    Where a ladder decides, the rung beside it; `fixed`: half of them, or 2 for 1. allowed: the only ones that the model
+    was made for, if it is so: the nearest other, or the same where there is one alone.
     """
+    if allowed is not None:
+        return min((num for num in allowed if num != num_steps), key=lambda n: abs(n - num_steps), default=num_steps)
     if budget.policy == "fixed":
         return num_steps // 2 or 2
     rungs = [rung for rung in budget.ladder if rung]

@@ -32,6 +32,22 @@ def cosine_alphas_cumprod(num_timesteps: int, max_beta: float = 0.999, shift: fl
     return torch.sigmoid(torch.logit(table) + shift) if shift else table
 
 
-def with_clean_end(alphas_cumprod: Tensor) -> Tensor:
-    """Append the clean state: (T,) -> (T+1,), so that index T (and so -1) reads exactly 1."""
-    return torch.cat([alphas_cumprod, torch.ones(1, dtype=alphas_cumprod.dtype)])
+def beta_alphas_cumprod(num_timesteps: int, start: float, end: float, scaled: bool) -> Tensor:
+    """Return the table (T,) float64 of betas that rise linearly from `start` to `end`; scaled: their square roots do.
+
+    Linear is Ho et al., "Denoising Diffusion Probabilistic Models" (arXiv 2006.11239); the roots are those of Rombach
+    et al., "High-Resolution Image Synthesis with Latent Diffusion Models" (arXiv 2112.10752), `scaled_linear` in
+    `diffusers`. Raises SpecError unless 0 < start <= end < 1.
+    """
+    if num_timesteps < 2 or not 0 < start <= end < 1:
+        raise SpecError(f"betas from {start:g} to {end:g} over {num_timesteps} timesteps; need 0 < start <= end < 1")
+    if scaled:
+        betas = torch.linspace(start**0.5, end**0.5, num_timesteps, dtype=torch.float64) ** 2
+    else:
+        betas = torch.linspace(start, end, num_timesteps, dtype=torch.float64)
+    return torch.cumprod(1 - betas, dim=0)
+
+
+def with_clean_end(alphas_cumprod: Tensor, end: float = 1.0) -> Tensor:
+    """Append the clean state: (T,) -> (T+1,), so that index T (and so -1) reads exactly `end`."""
+    return torch.cat([alphas_cumprod, torch.full((1,), end, dtype=alphas_cumprod.dtype)])

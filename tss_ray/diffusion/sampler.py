@@ -21,15 +21,16 @@ NUM_COEFFICIENTS = 5
 
 
 def ddim_coefficients(
-    alphas_cumprod: Tensor, plan: ArrayLike, eta: ArrayLike, prediction_type: PredictionType
+    alphas_cumprod: Tensor, plan: ArrayLike, eta: ArrayLike, prediction_type: PredictionType, final: float = 1.0
 ) -> Tensor:
     """Return (num_steps, 5) float64 for a plan (num_steps,), or (num_steps, L, 5) for L plans side by side.
 
-    plan: integers. eta: one for all, or (L,). `alphas_cumprod` is (T,) float64.
+    plan: integers. eta: one for all, or (L,). `alphas_cumprod` is (T,) float64. final: a' of the last step; below 1
+    where a family stops short of clean (`set_alpha_to_one` of `diffusers`).
     """
     timesteps = torch.from_numpy(np.array(plan, np.int64))
     clean = torch.full_like(timesteps[:1], -1)
-    table = with_clean_end(alphas_cumprod.double())
+    table = with_clean_end(alphas_cumprod.double(), final)
     a, a_next = table[timesteps], table[torch.cat([timesteps[1:], clean])]
     signal, noise = a.sqrt(), (1 - a).sqrt()
     share = torch.from_numpy(np.array(eta, np.float64))

@@ -90,4 +90,9 @@ class Composition:
         stitcher = Stitcher(self._image.grid, self.scale, rows=(first, last))
         for index in stitcher.indices:
             stitcher.add(index, self._image.tiles[index])
-        return stitcher.finish()[:, :, : self.width] / 2  # tiles are of a range of 2
+        stitched = stitcher.finish()[:, :, : self.width] / 2  # tiles are of a range of 2
+        if self._image.paints_pixels:  # what it adds to the enlargement of what it was shown
+            seen = to_planes(self._image.request.lr)
+            stitched += 0.5
+            stitched -= upsample_rows(seen, self.scale, first, last)
+        return stitched

@@ -27,6 +27,8 @@ from tss_ray.models.base import SuperResolutionModel
 log = logging.getLogger(__name__)
 
 _ASK = "give the engine the num_levels that images were planned with"
+_LR_DRAW = -1
+"""The draw of noise on low-resolution pixels; 0 starts the sampler, and steps count from 1."""
 _PATIENCE = 8
 """How often fuller pools may go before one that has work."""
 
@@ -113,12 +115,15 @@ class Engine:
         padded = pad_to_tile(request.lr, grid.tile_px)
         levels = pad_to_tile(self._levels_of(request), grid.tile_px)
         plans = self._plans_of(request)
+        card = self._model.card
         coefficients = ddim_coefficients(
-            self._model.alphas_cumprod, plans, request.eta, self._model.card.prediction_type
+            self._model.alphas_cumprod, plans, request.eta, card.prediction_type, card.final_alpha_cumprod
         ).float()
         num_tiles = grid.num_tiles if request.num_steps else 0
         timesteps = torch.from_numpy(plans)
-        image = ImageState(request, grid, padded, levels, timesteps, coefficients, future, [None] * num_tiles)
+        image = ImageState(
+            request, grid, padded, levels, timesteps, coefficients, future, [None] * num_tiles, card.paints_pixels
+        )
         if num_tiles:
             px_run = num_tiles * grid.tile_px**2
             self._count(px_run=px_run, px_wanted=px_run / grid.padding_ratio(height, width))
@@ -221,7 +226,9 @@ class Engine:
         lr = to_planes(tile.image.padded[inside]) * 2 - 1
         levels = torch.tensor(tile.image.levels[inside], dtype=torch.long)
         size = self._model.latent_shape(px)[1:]
-        tile.tensors = self._runner.load(self._noise(tile, draw=0), lr, resample_levels(levels[None], *size)[0])
+        resampled = resample_levels(levels[None], *size)[0]
+        lr_noise = self._lr_noise(tile) if self._model.card.takes_noisy_lr else None
+        tile.tensors = self._runner.load(self._noise(tile, draw=0), lr, resampled, lr_noise)
 
     def _run(self, tiles: list[TileState], size: int) -> Flight:
         """Run one batch; the tiles that it finishes leave their pool."""
@@ -247,6 +254,11 @@ class Engine:
         channels, height, width = self._model.latent_shape(tile_px)
         top, left = tile.top * height // tile_px, tile.left * width // tile_px
         return position_noise(request.image_key, request.seed, draw, top, left, channels, height, width)
+
+    def _lr_noise(self, tile: TileState) -> Tensor:
+        """Return what is put on a tile's low-resolution pixels, (3,tile,tile), the same wherever tiles overlap."""
+        px, request = tile.image.grid.tile_px, tile.image.request
+        return position_noise(request.image_key, request.seed, _LR_DRAW, tile.top, tile.left, 3, px, px)
 
     def _step_noise(self, tiles: list[TileState]) -> Tensor | None:
         """Return the noise that this step re-injects, or None if no tile asks for any."""

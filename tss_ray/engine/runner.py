@@ -32,13 +32,19 @@ class Runner:
         self._model, self._device = model, device
 
     @torch.inference_mode()
-    def load(self, noise: Tensor, lr: Tensor, levels: Tensor) -> TileTensors:
+    def load(self, noise: Tensor, lr: Tensor, levels: Tensor, lr_noise: Tensor | None = None) -> TileTensors:
         """Start a tile: noise (C,h,w) float32, lr (3,tile,tile) float32 in [-1,1], levels (h,w) int64, on the CPU.
 
-        Latents are kept channels last, as networks here compute: nothing is turned around in a step.
+        lr_noise: as lr, for a model that takes it. Latents are kept channels last, as networks here compute: nothing is
+        turned around in a step.
         """
         x = self._move(noise[None].contiguous(memory_format=torch.channels_last))
-        return TileTensors(x, self._model.condition(self._move(lr[None])), self._move(levels[None]))
+        moved = self._move(lr[None])
+        if lr_noise is None:
+            condition = self._model.condition(moved)
+        else:
+            condition = self._model.condition(moved, self._move(lr_noise[None]))
+        return TileTensors(x, condition, self._move(levels[None]))
 
     @torch.inference_mode()
     def forward(
@@ -86,7 +92,8 @@ class Runner:
     def _made_up(self, number: int, tile_px: int, num_levels: int) -> TileTensors:
         shape, generator = self._model.latent_shape(tile_px), torch.Generator().manual_seed(number)
         noise, lr = torch.randn(shape, generator=generator), torch.rand(3, tile_px, tile_px, generator=generator)
-        return self.load(noise, lr * 2 - 1, torch.randint(num_levels, shape[1:], generator=generator))
+        levels = torch.randint(num_levels, shape[1:], generator=generator)
+        return self.load(noise, lr * 2 - 1, levels, torch.zeros_like(lr) if self._model.card.takes_noisy_lr else None)
 
     def _move(self, tensor: Tensor) -> Tensor:
         """Bring a CPU tensor to the device, without waiting for it where the device works on its own."""

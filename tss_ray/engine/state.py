@@ -16,6 +16,7 @@ from tss_ray.imaging.tiles import TileGrid
 class ImageRequest:
     """One image to be denoised.
 
+    image_key: whose noise it gets; a job gives the sha256 of the input's bytes, so that copies become the same image.
     lr: (h,w,3) uint8, any size. plan: descending timesteps, none = leave the enlargement alone; (num_steps, L) has a
     column for each level. eta: in [0,1], one for all or one per level. levels: (h,w) uint8 in [0,L); None: all level 0.
     """
@@ -46,6 +47,8 @@ class DenoisedImage:
     queue_s: float
     denoise_s: float
     device_seconds: float
+    paints_pixels: bool = False
+    """Tiles are the picture in [-1,1] instead."""
 
     @property
     def nfe(self) -> int:
@@ -74,6 +77,7 @@ class ImageState:
     """(num_steps, L, 5) float32; see `diffusion.sampler`."""
     future: "Future[DenoisedImage]"
     tiles: list[Tensor | None]
+    paints_pixels: bool = False
     arrived: float = field(default_factory=time.perf_counter)
     begun: float | None = None
     cancelled: bool = False
@@ -109,6 +113,7 @@ class ImageState:
             queue_s=begun - self.arrived,
             denoise_s=time.perf_counter() - begun,
             device_seconds=self.device_seconds,
+            paints_pixels=self.paints_pixels,
         )
 
 

@@ -1,5 +1,6 @@
 """The protocol that every model family fulfils; the engine knows nothing else of a network."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
@@ -7,18 +8,39 @@ from torch import Tensor
 from tss_ray.models.card import ModelCard
 
 
+@dataclass(frozen=True)
+class LoadSettings:
+    """What a checkpoint is loaded with beside device and dtype; families that have no use for one ignore it."""
+
+    allow_pickles: bool = False
+    """Read weights that are pickles, which may run code; only tensors of them are taken."""
+    prompt: str = ""
+    negative_prompt: str = ""
+    guidance_scale: float = 1.0
+    """Above 1: away from the negative prompt, by two forwards a step."""
+    noise_level: int = 20
+    """Timestep whose noise is put on the low-resolution pixels."""
+
+
 class SuperResolutionModel(Protocol):
     """A denoiser of latent tiles, on one device, in one dtype."""
 
-    card: ModelCard
+    @property
+    def card(self) -> ModelCard:
+        """What it is."""
+
     alphas_cumprod: Tensor
-    """(T,) float64 on the CPU."""
+    """(T,) float64 on the CPU; sampling is DDIM over it, of `card.prediction_type`, to `card.final_alpha_cumprod`."""
 
     def latent_shape(self, tile_px: int) -> tuple[int, int, int]:
         """Return (C,h,w) of the latent of a low-resolution tile of tile_px × tile_px."""
 
-    def condition(self, lr: Tensor) -> Tensor:
-        """Turn low-resolution tiles (B,3,h,w) float32 in [-1,1] into what `predict` is conditioned on."""
+    def condition(self, lr: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Turn low-resolution tiles (B,3,h,w) float32 in [-1,1] into what `predict` is conditioned on, (B,…).
+
+        noise: standard normal, of lr's shape, where `card.takes_noisy_lr`. What is the same for all tiles, such as the
+        embedding of a prompt, is no part of the condition: the model keeps it.
+        """
 
     def predict(self, x: Tensor, condition: Tensor, timesteps: Tensor, levels: Tensor | None = None) -> Tensor:
         """Predict (B,C,h,w) float32 from noisy latents x (B,C,h,w) float32.
@@ -28,4 +50,7 @@ class SuperResolutionModel(Protocol):
         """
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Turn clean latents into (B,3,h·scale,w·scale) float32, to be added to the bicubic enlargement in [-1,1]."""
+        """Turn clean latents into (B,3,h·scale,w·scale) float32 of a range of 2.
+
+        With `card.paints_pixels` the picture in [-1,1], else what is to be added to the bicubic enlargement.
+        """

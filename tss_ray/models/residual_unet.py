@@ -15,7 +15,7 @@ from tss_ray.diffusion.prediction import precondition
 from tss_ray.diffusion.spatial import look_up
 from tss_ray.diffusion.time_embedding import SpatialTimeEmbedding
 from tss_ray.imaging.resample import upsample
-from tss_ray.models.card import ModelCard, UNetShape
+from tss_ray.models.card import ResidualUNetCard, UNetShape
 
 
 class ChannelNorm(nn.Module):
@@ -127,7 +127,7 @@ class ResidualUNet:
 
     def __init__(
         self,
-        card: ModelCard,
+        card: ResidualUNetCard,
         weights: dict[str, Tensor],
         device: torch.device,
         dtype: torch.dtype,
@@ -139,7 +139,7 @@ class ResidualUNet:
         hand). Compiled once for all shapes, at the first forward: with code for each shape, an image's bits would
         depend on which shape a worker met first. A forward with levels is never compiled.
         """
-        self.card = card
+        self.card: ResidualUNetCard = card
         self.alphas_cumprod = cosine_alphas_cumprod(card.num_timesteps, shift=card.schedule_shift)
         self._device, self._dtype = device, dtype
         self._alphas = self.alphas_cumprod.float().to(device)
@@ -163,7 +163,7 @@ class ResidualUNet:
         """Return (3·scale², tile_px, tile_px)."""
         return 3 * self.card.scale**2, tile_px, tile_px
 
-    def condition(self, lr: Tensor) -> Tensor:
+    def condition(self, lr: Tensor, noise: Tensor | None = None) -> Tensor:
         """Condition on the pixels; see `make_condition`."""
         return make_condition(lr, self.card.unet, self.card.residual_scale)
 

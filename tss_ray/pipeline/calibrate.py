@@ -31,7 +31,7 @@ from tss_ray.imaging.pixels import Pixels
 from tss_ray.imaging.planes import to_planes
 from tss_ray.imaging.resample import upsample
 from tss_ray.imaging.tiles import best_tile
-from tss_ray.models.registry import load_model
+from tss_ray.pipeline.model import job_model
 from tss_ray.pipeline.plans import image_request
 from tss_ray.pipeline.prepare import probe
 from tss_ray.quality.detail import detail_score
@@ -212,12 +212,8 @@ class _Bench:
         if spec.compute.threads_per_actor and self.device.type == "cpu":
             torch.set_num_threads(spec.compute.threads_per_actor)
         self.dtype = pick_dtype(spec.compute.dtype, self.device)
-        self.model = load_model(spec.model, self.device, self.dtype)
-        if spec.budget.ladder[-1] > self.model.card.num_timesteps:
-            raise SpecError(
-                f"the ladder ends at {spec.budget.ladder[-1]} steps: {self.model.card.model_id} has "
-                f"{self.model.card.num_timesteps} timesteps; shorten budget.ladder"
-            )
+        self.model = job_model(spec, self.device, self.dtype)
+        self.model.card.check_steps(spec.budget.ladder)
         self.max_batch = spec.compute.max_batch or default_max_batch(self.device)
         tiles = spec.tiles
         self._engine = Engine(

@@ -4,10 +4,12 @@ from dataclasses import asdict, dataclass, fields
 
 import pyarrow as pa
 
+from tss_ray.pipeline.rows import FILE
 from tss_ray.records import ManifestRow, table_to_rows
-from tss_ray.spec import StoreSpec
+from tss_ray.spec import OutputLayout, StoreSpec
 from tss_ray.storage.lease import check_lease
-from tss_ray.storage.ledger import write_part
+from tss_ray.storage.ledger import part_digest, write_part
+from tss_ray.storage.shards import write_shard
 from tss_ray.storage.stores import open_store
 
 
@@ -19,6 +21,8 @@ class Totals:
     quarantined: int = 0
     resampled: int = 0
     """Of the done ones, those that got no steps."""
+    duplicates: int = 0
+    """Of the done ones, those that got the result of another."""
     steps: int = 0
     nfe: int = 0
     nfe_top_rung: int = 0
@@ -39,12 +43,16 @@ class Commit:
     store: StoreSpec
     run_id: str
     """Of the lease without which nothing is committed."""
+    layout: OutputLayout = "files"
+    """In shards the rows bring their files in a column FILE."""
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return one row: the totals of what was committed. Raises LeaseLostError where another run has the output."""
         rows = table_to_rows(block)
         store = open_store(self.output, self.store)
         check_lease(store, self.run_id)
+        if self.layout != "files" and rows:
+            rows = write_shard(store, self.layout, part_digest(rows), rows, block[FILE].to_pylist())
         write_part(store, rows)
         return pa.Table.from_pylist([asdict(total(rows))])
 
@@ -56,6 +64,7 @@ def total(rows: list[ManifestRow]) -> Totals:
         done=len(done),
         quarantined=sum(row.status == "quarantined" for row in rows),
         resampled=sum(not row.num_steps for row in done),
+        duplicates=sum(row.duplicate_of is not None for row in done),
         steps=sum(row.num_steps or 0 for row in done),
         nfe=sum(row.nfe or 0 for row in done),
         nfe_top_rung=sum((row.num_tiles or 0) * (row.num_steps_top_rung or 0) for row in done),

@@ -74,7 +74,7 @@ def run_graph(
         **resources.actor_args(),
     )
     dataset = dataset.map_batches(
-        Commit(spec.output, spec.store, run_id),
+        Commit(spec.output, spec.store, run_id, spec.output_layout),
         batch_size=spec.compute.part_rows,
         batch_format="pyarrow",
         **resources.commit_args(),

@@ -15,13 +15,11 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from tss_ray.budget.policy import top_rung
-from tss_ray.budget.target import check_measured
-from tss_ray.errors import SpecError
-from tss_ray.models.card import ModelCard
-from tss_ray.models.registry import EMBEDDED, check_model
+from tss_ray.models.fetch import is_remote
+from tss_ray.models.registry import EMBEDDED
 from tss_ray.pipeline.commit import Totals
 from tss_ray.pipeline.graph import run_graph
+from tss_ray.pipeline.model import check_model_fits, job_card
 from tss_ray.pipeline.monitor import Tally, start_monitor
 from tss_ray.pipeline.nodes import await_nodes, check_nodes
 from tss_ray.pipeline.placement import watched_placement
@@ -36,6 +34,7 @@ from tss_ray.storage.ledger import Ledger, read_ledger
 from tss_ray.storage.overlap import check_output_outside_input
 from tss_ray.storage.overwrite import finish_overwrite, overwrite
 from tss_ray.storage.rewrite import drop_doubled, take_back_quarantined
+from tss_ray.storage.shards import delete_orphans
 from tss_ray.storage.stores import Store, open_store
 from tss_ray.storage.summary import clear_summary, write_summary
 from tss_ray.storage.uris import absolute_uri
@@ -113,6 +112,8 @@ def _run(spec: JobSpec, spec_hash: str, output: Store, lease: Lease, watcher: Wa
         spec.encode.format,
         lambda: list_inputs(spec.input, spec.store),
         ledger.names.__contains__,
+        together=spec.dedupe,
+        layout=spec.output_layout,
     )
     watcher.listed(key_list)
     totals, stopped = Totals(), False
@@ -162,6 +163,8 @@ def _begin(spec: JobSpec, spec_hash: str, output: Store, start: Start) -> tuple[
         next(list_inputs(spec.input, spec.store))  # a wrong input must not cost the results of the right one
         overwrite(output)
     finish_overwrite(output)
+    if spec.output_layout != "files":
+        delete_orphans(output)
     ledger = _whole_ledger(output, spec_hash)
     wanted = start.retry_quarantined
     if wanted is None or not (wanted & ledger.quarantined.keys() if wanted else ledger.quarantined):
@@ -184,31 +187,18 @@ def _whole_ledger(output: Store, spec_hash: str) -> Ledger:
 
 def _absolute(spec: JobSpec) -> JobSpec:
     """Resolve local paths here: workers have working folders of their own."""
-    model = spec.model if spec.model in EMBEDDED else absolute_uri(spec.model)
+    model = spec.model if spec.model in EMBEDDED or is_remote(spec.model) else absolute_uri(spec.model)
     return spec.model_copy(update={"output": absolute_uri(spec.output), "model": model})
 
 
 def _preflight(spec: JobSpec) -> tuple[Store, str]:
     """Return the output store and the spec's hash, or raise what would have stopped the job later."""
     check_output_outside_input(spec.input, spec.output)
-    card = check_model(spec.model)
-    _check_model_fits(spec, card)
+    card = job_card(spec)
+    check_model_fits(spec, card)
     output = open_store(spec.output, spec.store)
     output.check_writable()
     return output, spec.spec_hash(card.sha256)
-
-
-def _check_model_fits(spec: JobSpec, card: ModelCard) -> None:
-    if card.scale < spec.scale:
-        raise SpecError(
-            f"{card.model_id} enlarges by {card.scale}, scale={spec.scale:g}; choose another model or scale"
-        )
-    if top_rung(spec.budget) > card.num_timesteps:
-        raise SpecError(
-            f"budget of {top_rung(spec.budget)} steps: {card.model_id} has {card.num_timesteps} timesteps; lower it"
-        )
-    card.check_tile(spec.tiles.tile_px)
-    check_measured(spec, card.sha256)
 
 
 def _spec_record(spec: JobSpec, spec_hash: str) -> bytes:

@@ -135,7 +135,7 @@ class Prepare:
         began = time.perf_counter()
         seen = probe(image.pixels)
         height, width = image.pixels.shape[:2]
-        target = target_size(width, height, self.spec.scale, **self.spec.size.model_dump())
+        target = target_size(width, height, self.spec.scale, **self.spec.size.model_dump(), blur=seen.blur_score)
         columns = budget_columns(self.spec.budget, seen.texture_score, row.image_key)
         if target.left_alone_by:
             columns = replace(columns, num_steps=0)

@@ -55,9 +55,9 @@ class Promiser:
             self._blocks[block] = fresh
         return each
 
-    def record(self, block: str, device_s: float) -> None:
-        """Hear what a block took."""
-        self._controller.record(block, device_s)
+    def record(self, block: str, device_s: float, computed: float) -> None:
+        """Hear what a block took, and which share of its work was computed."""
+        self._controller.record(block, device_s, computed)
 
 
 class BudgetedUpscaler(Upscaler):
@@ -77,8 +77,15 @@ class BudgetedUpscaler(Upscaler):
         told = ray.get(self._promiser.promise.remote(name, block.num_rows, seen)) if seen else []
         rows = super().__call__(promised_steps(block, readable, seen, told, self._job))
         taken = rows["device_seconds"].drop_null().to_pylist()
-        self._promiser.record.remote(name, float(sum(taken)))
+        self._promiser.record.remote(name, float(sum(taken)), computed_share(rows))
         return rows
+
+
+def computed_share(rows: pa.Table) -> float:
+    """Return which share of the rows' denoiser evaluations was run: all of them, where none is a duplicate."""
+    columns = [rows[name].to_pylist() for name in ("nfe", "num_tiles", "num_steps")]
+    asked = sum((tiles or 0) * (steps or 0) for _, tiles, steps in zip(*columns, strict=True))
+    return sum(nfe or 0 for nfe in columns[0]) / asked if asked else 1.0
 
 
 def block_name(keys: Sequence[str]) -> str:

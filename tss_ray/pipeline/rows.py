@@ -25,6 +25,9 @@ class PreparedImage:
     """Whether values are proportional to light; see `imaging.colour.is_linear`."""
 
 
+FILE = "file"
+"""Column of finished rows: the bytes of a result that goes into a shard."""
+
 _CARGO = {
     "pixels": pa.large_binary(),
     "channels": pa.int8(),

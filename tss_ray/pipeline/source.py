@@ -11,8 +11,12 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 from tss_ray.spec import StoreSpec
+from tss_ray.storage.alike import block_start
 from tss_ray.storage.key_list import ROWS_PER_FILE, KeyList, read_key_table
 from tss_ray.storage.stores import open_store
+
+MOST_ALIKE = 32
+"""Inputs alike that are kept in one block; of a larger group each block does what it has."""
 
 
 class KeyListSource(Datasource):  # type: ignore[misc]  # Ray's classes have no static type
@@ -74,12 +78,18 @@ def _read_block(
     count: int,
     monitor: Any,  # noqa: ANN401
 ) -> list[pa.Table]:
-    """Return one slice, or nothing of it once the run was asked to stop."""
-    table = _key_file(run_id, output, store, name).slice(offset, count)
+    """Return one slice, or nothing of it once the run was asked to stop.
+
+    Its ends move so that no small group of inputs that are alike lies in two blocks: what is left may be nothing.
+    """
+    keys, alike = _key_file(run_id, output, store, name)
+    first, last = (block_start(alike, at, MOST_ALIKE) for at in (offset, offset + count))
+    table = keys.slice(first, last - first)
     return [table.slice(0, 0) if ray.get(monitor.stopping.remote()) else table]
 
 
 @lru_cache(maxsize=2)
-def _key_file(run_id: str, output: str, store: StoreSpec, name: str) -> pa.Table:
+def _key_file(run_id: str, output: str, store: StoreSpec, name: str) -> tuple[pa.Table, list[str | None]]:
     """Read a key file once per worker and not once per block; a later run writes other keys under the same name."""
-    return read_key_table(open_store(output, store), name)
+    table = read_key_table(open_store(output, store), name)
+    return table, table["alike"].to_pylist()

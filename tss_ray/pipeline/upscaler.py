@@ -27,14 +27,16 @@ from tss_ray.engine.state import DenoisedImage
 from tss_ray.engine.thread import EngineThread
 from tss_ray.errors import GateError, ImageError, StorageError
 from tss_ray.imaging.channels import to_model_rgb
+from tss_ray.imaging.encode import EncodedImage
 from tss_ray.models.base import SuperResolutionModel
-from tss_ray.models.registry import load_model
 from tss_ray.pipeline.finish import finish
 from tss_ray.pipeline.floor import Floor
 from tss_ray.pipeline.journal import DEATHS_ALONE, KILLED, WatchedBlock
+from tss_ray.pipeline.model import job_model
 from tss_ray.pipeline.monitor import MonitorLink, Tally
 from tss_ray.pipeline.plans import image_request
-from tss_ray.pipeline.rows import PreparedImage, prepared_images
+from tss_ray.pipeline.rows import FILE, PreparedImage, prepared_images
+from tss_ray.pipeline.twins import Identity, Twins, Upscaled, identity, twin_row
 from tss_ray.records import ManifestRow, rows_to_table
 from tss_ray.spec import JobSpec
 from tss_ray.storage.layout import output_key
@@ -71,11 +73,13 @@ class Upscaler:
         torch.set_num_threads(threads)
         self._spec, self._monitor = spec, monitor
         device, compute = pick_device(use_gpu), spec.compute
-        model = load_model(spec.model, device, pick_dtype(compute.dtype, device), pick_compile(compute.compile))
+        model = job_model(spec, device, pick_dtype(compute.dtype, device), pick_compile(compute.compile))
         self._card, self._device_name = model.card, device_name(device)
         self._engine = EngineThread(make_engine(spec, model, device), threads)
         self._output = open_store(spec.output, spec.store)
-        self._link, self._floor = MonitorLink(monitor), Floor()
+        self._link, self._floor, self._twins = MonitorLink(monitor), Floor(), Twins()
+        self._files: dict[str, bytes] = {}
+        """Finished ones of blocks that go into shards, by image_key."""
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return the block's manifest rows, in order; what was not begun when the run was stopped stays pending."""
@@ -90,11 +94,43 @@ class Upscaler:
         watched.end()
         self._link.flush()
         log.info("%d images; the engine so far: %s, %.1f s idle", len(rows), self._engine.stats, self._engine.idle_s)
-        return rows_to_table(rows)
+        return self._with_files(rows_to_table(rows), image_keys)
+
+    def _with_files(self, rows: pa.Table, image_keys: list[str]) -> pa.Table:
+        """Add the files that are not uploaded here, but go into a shard with the part that their rows become."""
+        if self._spec.output_layout == "files":
+            return rows
+        files = [self._files.pop(image_key, None) for image_key in image_keys]
+        return rows.append_column(FILE, pa.array(files, pa.large_binary()))
 
     def _together(self, images: list[PreparedImage]) -> list[ManifestRow]:
-        begun = [(image, self._begin(image)) for image in images]
-        return [self._finish(image, future) for image, future in begun]
+        seen: set[Identity] = set()
+        begun = []
+        for image in images:
+            key = self._identity(image)
+            twin = key is not None and (key in seen or self._twins.get(key) is not None)
+            if key is not None and twin:
+                self._twins.hold(key)
+            elif key is not None:
+                seen.add(key)
+            begun.append((image, key if twin else None, None if twin else self._begin(image)))
+        return [self._twin(image, key) if key else self._finish(image, future) for image, key, future in begun]
+
+    def _identity(self, image: PreparedImage) -> Identity | None:
+        return identity(image.row, self._spec.encode.format) if self._spec.dedupe and image.pixels is not None else None
+
+    def _twin(self, image: PreparedImage, key: Identity) -> ManifestRow:
+        """Write an image's file as another has made it; where that one failed, this is an image like any other."""
+        original = self._twins.get(key)
+        self._twins.release(key)
+        if original is None:
+            return self._finish(image, self._begin(image))
+        row = twin_row(image.row, original.row)
+        try:
+            row = self._stored(row, original.file)
+        except (ImageError, StorageError) as error:
+            row = image.row.quarantined(_upload_kind(error), str(error))
+        return self._counted(row)
 
     def _alone(self, image: PreparedImage, watched: WatchedBlock) -> ManifestRow:
         """Try an image of a block that lost its worker, with nothing else in the engine."""
@@ -116,7 +152,7 @@ class Upscaler:
     def _submit(self, row: ManifestRow, rgb: NDArray[np.uint8]) -> "Future[DenoisedImage]":
         spec, timesteps = self._spec, self._card.num_timesteps
         return self._engine.submit(
-            image_request(spec.plan, timesteps, row.image_key, rgb, row.num_steps or 0, spec.seed)
+            image_request(spec.plan, timesteps, row.input_sha256 or row.image_key, rgb, row.num_steps or 0, spec.seed)
         )
 
     def _finish(self, image: PreparedImage, future: "Future[DenoisedImage] | None") -> ManifestRow:
@@ -128,6 +164,10 @@ class Upscaler:
             row = finished
         elif row.status == "pending":  # the run was stopped before it was fetched
             return row
+        return self._counted(row)
+
+    def _counted(self, row: ManifestRow) -> ManifestRow:
+        """Return a row that is finished."""
         self._link.count(Tally(int(row.status == "done"), int(row.status == "quarantined"), row.num_steps or 0))
         return replace(row, finished_at=datetime.now(UTC))
 
@@ -141,13 +181,11 @@ class Upscaler:
             except GateError as error:
                 if row.refused_for is not None:
                     return described.quarantined(error.kind, _refused(row, error.kind))
-                num_steps = another_rung(self._spec.budget, row.num_steps or 0)
+                num_steps = another_rung(self._spec.budget, row.num_steps or 0, self._card.num_steps)
                 row = replace(row, attempt=2, refused_for=error.kind, num_steps=num_steps)
                 future = self._submit(row, denoised.request.lr)
-            except ImageError as error:  # of the encoder, or a key that the store cannot hold
-                return described.quarantined(error.kind, str(error))
-            except StorageError as error:
-                return described.quarantined("upload_failed", str(error))
+            except (ImageError, StorageError) as error:  # of the encoder, or a key that the store cannot hold
+                return described.quarantined(_upload_kind(error), str(error))
         return None
 
     def _wait(self, future: "Future[DenoisedImage]") -> DenoisedImage | None:
@@ -191,16 +229,14 @@ class Upscaler:
         )
 
     def _write(self, row: ManifestRow, image: PreparedImage, denoised: DenoisedImage) -> ManifestRow:
-        """Compose, encode, upload. The object is there before its row is: the row proves it."""
+        """Compose, encode, upload."""
         began = time.perf_counter()
         finished = finish(self._spec, image, denoised, self._card.scale)
         composed = time.perf_counter()
-        encoded, key = finished.file, output_key(row.image_key, self._spec.encode.format)
-        self._output.write(key, encoded.data, encoded.content_type)
-        return replace(
+        encoded = finished.file
+        row = replace(
             row,
             status="done",
-            output_uri=self._output.uri(key),
             out_mode=encoded.mode,
             out_format=finished.format.upper(),
             out_bits=encoded.bits,
@@ -210,8 +246,25 @@ class Upscaler:
             colour_delta_e=finished.colour_delta_e,
             colour_correction=finished.colour_correction,
             encode_s=composed - began,
-            upload_s=time.perf_counter() - composed,
         )
+        row = self._stored(row, encoded)
+        if key := self._identity(image):
+            self._twins.add(key, Upscaled(row, encoded))
+        return row
+
+    def _stored(self, row: ManifestRow, file: EncodedImage) -> ManifestRow:
+        """Upload a file, or keep it for its shard. The object is there before its row is: the row proves it."""
+        began = time.perf_counter()
+        key = output_key(row.image_key, self._spec.encode.format)
+        if self._spec.output_layout != "files":
+            self._files[row.image_key] = file.data
+            return row
+        self._output.write(key, file.data, file.content_type)
+        return replace(row, output_uri=self._output.uri(key), upload_s=time.perf_counter() - began)
+
+
+def _upload_kind(error: ImageError | StorageError) -> str:
+    return error.kind if isinstance(error, ImageError) else "upload_failed"
 
 
 def _refused(row: ManifestRow, why: str) -> str:

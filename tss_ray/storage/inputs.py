@@ -4,10 +4,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tss_ray.errors import InputError
+from tss_ray.errors import InputError, ObjectNotFoundError
 from tss_ray.spec import StoreSpec
 from tss_ray.storage.globs import compile_glob, has_magic, literal_start, split_glob
 from tss_ray.storage.layout import IMAGE_EXTENSIONS, has_image_extension
+from tss_ray.storage.protocol import ObjectInfo
+from tss_ray.storage.shards import read_members, split_member
 from tss_ray.storage.stores import open_store, store_at
 from tss_ray.storage.uri_lists import is_list, listed_keys
 from tss_ray.storage.uris import Location, parse_uri
@@ -23,6 +25,8 @@ class InputItem:
     """What `read_uri` takes; absolute."""
     size_bytes: int | None
     """None for what a list names: nobody has looked yet."""
+    alike: str | None = None
+    """Equal for inputs that may be byte-identical, as far as the listing tells; None: it tells nothing."""
 
 
 def list_inputs(source: str, spec: StoreSpec) -> Iterator[InputItem]:
@@ -50,13 +54,23 @@ def list_inputs(source: str, spec: StoreSpec) -> Iterator[InputItem]:
 
 
 def read_uri(uri: str, spec: StoreSpec, max_bytes: int | None = None) -> bytes:
-    """Return the bytes of any item's `uri`.
+    """Return the bytes of any item's `uri`, or of a row's `output_uri`, also where that names an image of a shard.
 
     Raises ImageError "too_large" over `max_bytes`, ObjectNotFoundError, and StorageError for the rest.
     """
+    if member := split_member(uri):
+        return _member(*member, spec)
     where = parse_uri(uri)
     folder, name = _split_object(where)
     return open_store(folder, spec).read(name, max_bytes)
+
+
+def _member(shard: str, name: str, spec: StoreSpec) -> bytes:
+    """Return an image of a shard, which is read whole."""
+    members = read_members(shard, read_uri(shard, spec))
+    if name not in members:
+        raise ObjectNotFoundError(f"{shard} does not hold {name}; run tss-ray verify --deep on that output")
+    return members[name]
 
 
 def _items(where: Location, spec: StoreSpec) -> Iterator[InputItem]:
@@ -76,7 +90,12 @@ def _items(where: Location, spec: StoreSpec) -> Iterator[InputItem]:
     store = store_at(where, spec)
     for info in store.list(start):
         if pattern is None or pattern.fullmatch(info.key):
-            yield InputItem(info.key, store.uri(info.key), info.size_bytes)
+            yield InputItem(info.key, store.uri(info.key), info.size_bytes, _alike(where, info))
+
+
+def _alike(where: Location, info: ObjectInfo) -> str:
+    """Tell by the size, on S3 also by the ETag; a file's is made of its time of change, which says nothing here."""
+    return f"{info.size_bytes} {info.etag}" if where.scheme == "s3" else str(info.size_bytes)
 
 
 def _one(where: Location, spec: StoreSpec) -> InputItem:

@@ -1,6 +1,7 @@
 """Where things lie in an output: the one place that knows.
 
 images/<image_key, its extension replaced by the format's; kept where the format is "same" and can be written>
+images/part-<16 hex>.tar, .parquet                            in place of those: results in shards (`shards`)
 manifest/part-<16 hex>.parquet                                committed rows (`ledger`)
 run/<spec_hash>/keys-000000.parquet                           what a run has to do (`key_list`)
 run/summary.json                                              counts; there exactly while all is done (`summary`)

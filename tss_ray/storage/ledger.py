@@ -30,14 +30,18 @@ def write_part(store: Store, rows: list[ManifestRow]) -> str | None:
     finished = [row for row in rows if row.status != "pending"]
     if not finished:
         return None
+    name = part_key(part_digest(rows))
+    replace_part(store, name, rows_to_table(finished))
+    return name
+
+
+def part_digest(rows: list[ManifestRow]) -> str:
+    """Return 16 hex digits that rows of these keys are committed under. Raises EngineError as `write_part` does."""
     keys = sorted(row.image_key for row in rows)
     if len({row.spec_hash for row in rows}) > 1 or len(set(keys)) < len(keys):
         raise EngineError("rows of one part share an image_key or differ in spec_hash; this is a bug, please report it")
     # NUL parts the names: "a","bc" is not "ab","c".
-    digest = hashlib.sha256("\0".join((rows[0].spec_hash, *keys)).encode()).hexdigest()[:16]
-    name = part_key(digest)
-    replace_part(store, name, rows_to_table(finished))
-    return name
+    return hashlib.sha256("\0".join((rows[0].spec_hash, *keys)).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

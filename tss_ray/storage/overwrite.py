@@ -21,7 +21,7 @@ from tss_ray.storage.ledger import read_part
 from tss_ray.storage.parallel import ordered_map
 from tss_ray.storage.protocol import Store
 
-_COLUMNS = ["image_key", "status", "out_format"]
+_COLUMNS = ["image_key", "status", "out_format", "output_shard"]
 
 
 def overwrite(store: Store) -> None:
@@ -51,4 +51,5 @@ def _move(store: Store, name: str) -> None:
 
 def _objects(store: Store, name: str) -> list[str]:
     rows = read_part(store, name, _COLUMNS).to_pylist()
-    return [result_key(row["image_key"], row["out_format"]) for row in rows if row["status"] == "done"]
+    done = [row for row in rows if row["status"] == "done"]
+    return sorted({row["output_shard"] or result_key(row["image_key"], row["out_format"]) for row in done})

@@ -19,9 +19,10 @@ from tss_ray.storage.layout import result_key
 from tss_ray.storage.ledger import read_part, read_parts, replace_part
 from tss_ray.storage.parallel import ordered_map
 from tss_ray.storage.protocol import Store
+from tss_ray.storage.shards import keep_members, member_name
 
 _Row = dict[str, Any]
-_COLUMNS = ["image_key", "status", "out_format", "output_sha256", "finished_at"]
+_COLUMNS = ["image_key", "status", "out_format", "output_sha256", "finished_at", "output_shard"]
 
 
 def take_back_quarantined(store: Store, kinds: frozenset[str]) -> int:
@@ -57,7 +58,11 @@ def drop_doubled(store: Store, repeated: frozenset[bytes]) -> int:
                 dropped[name].add(i)
     for name, indices in dropped.items():
         table = read_part(store, name)
-        replace_part(store, name, table.take([i for i in range(table.num_rows) if i not in indices]))
+        kept = table.take([i for i in range(table.num_rows) if i not in indices])
+        replace_part(store, name, kept)
+        for shard in table["output_shard"].drop_null().unique().to_pylist():
+            left = [row for row in kept.select(_COLUMNS).to_pylist() if row["output_shard"] == shard]
+            keep_members(store, shard, {member_name(shard, row["image_key"], row["out_format"]) for row in left})
     return sum(map(len, dropped.values()))
 
 
@@ -74,6 +79,8 @@ def _kept(store: Store, rows: list[_Row]) -> _Row | None:
     done = [row for row in latest_first if row["status"] == "done"]
     if not done:
         return latest_first[0]
+    if done[0]["output_shard"]:  # each row's own shard has what it tells of
+        return done[0]
     try:
         data = store.read(result_key(done[0]["image_key"], done[0]["out_format"]))
     except (ImageError, ObjectNotFoundError):

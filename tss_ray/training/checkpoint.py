@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tss_ray.errors import TrainingError
-from tss_ray.models.card import CARD_FILE, WEIGHTS_FILE, ModelCard
+from tss_ray.models.card import CARD_FILE, WEIGHTS_FILE, ResidualUNetCard
 from tss_ray.training.recipe import Recipe
 from tss_ray.training.state import TrainingState
 
@@ -52,7 +52,7 @@ def export(folder: Path, recipe: Recipe, ema: dict[str, Tensor]) -> None:
     By way of bytes: safetensors' own writer leaves a file that only its owner can read.
     """
     weights = save({name: value.to("cpu", torch.bfloat16).contiguous() for name, value in ema.items()})
-    card = ModelCard(
+    card = ResidualUNetCard(
         model_id=recipe.name,
         family="residual_unet",
         scale=recipe.scale,

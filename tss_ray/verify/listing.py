@@ -22,7 +22,7 @@ from tss_ray.storage.protocol import Store, is_hidden
 from tss_ray.verify.findings import EXAMPLES, Kind, Report
 from tss_ray.verify.spill import NUM_BUCKETS, Spill, doubled, join
 
-_COLUMNS = ["image_key", "spec_hash", "status", "out_format", "output_bytes", "input_bytes"]
+_COLUMNS = ["image_key", "spec_hash", "status", "out_format", "output_shard", "output_bytes", "input_bytes"]
 
 Row = dict[str, object]
 ListInputs = Callable[[], Iterable[InputItem]]
@@ -110,7 +110,9 @@ def read_rows(store: Store, columns: list[str], report: Report | None = None) ->
 
 
 def object_key(row: Row) -> str:
-    """Return the key of a done row's object."""
+    """Return the key of a done row's object; several rows may have one shard."""
+    if row["output_shard"] is not None:
+        return str(row["output_shard"])
     return result_key(str(row["image_key"]), str(row["out_format"]))
 
 
@@ -127,7 +129,7 @@ def _spill_rows(store: Store, report: Report, row_objects: Spill, rows: Spill) -
             if not store.exists(key):
                 report.add("missing_object", str(row["image_key"]))
             continue
-        row_objects.add(fingerprint64(key), _size(row["output_bytes"]))
+        row_objects.add(fingerprint64(key), None if row["output_shard"] else _size(row["output_bytes"]))
 
 
 def _spill_objects(store: Store, objects: Spill) -> None:
@@ -145,7 +147,8 @@ def _size(value: object) -> int | None:
 
 
 def _name(store: Store, suspects: Suspects, list_items: ListInputs | None) -> None:
-    done = (row for row in read_rows(store, ["image_key", "status", "out_format"]) if row["status"] == "done")
+    columns = ["image_key", "status", "out_format", "output_shard"]
+    done = (row for row in read_rows(store, columns) if row["status"] == "done")
     by_object = ((str(row["image_key"]), fingerprint64(object_key(row))) for row in done)
     suspects.name(("missing_object", "object_size"), by_object)
     keys = (str(row["image_key"]) for row in read_rows(store, ["image_key"]))

@@ -98,3 +98,12 @@ def test_without_a_cap_and_at_the_end_the_plan_stands() -> None:
     target = make_target()
     assert Controller(target.model_copy(update={"cap": None}), 10).choose(0, ()) == planned_choice(target)
     assert Controller(target, 0).choose(0, ()) == planned_choice(target)
+
+
+def test_duplicates_say_nothing_of_the_pace() -> None:
+    target, dataset = make_target(), images(0)
+    controller = Controller(target, len(dataset))
+    for name, share in (("all copies", 0.0), ("half", 0.5)):
+        controller.promise(name, BLOCK, dataset[:BLOCK], controller.choose(BLOCK, dataset[:BLOCK]))
+        controller.record(name, 1.5 * share * controller._open[name], share)
+        assert controller.pace == (1.0 if name == "all copies" else pytest.approx(1.5))

@@ -60,3 +60,8 @@ def test_another_rung_is_the_one_below_or_else_above() -> None:
     budget = BudgetSpec(policy="texture", ladder=(0, 2, 4), thresholds=(0.1, 0.2))
     assert [another_rung(budget, steps) for steps in (4, 2, 0)] == [2, 4, 2]
     assert [another_rung(BudgetSpec(policy="fixed", num_steps=n), n) for n in (7, 2, 1)] == [3, 1, 2]
+
+
+def test_a_model_of_few_step_counts_is_retried_at_those_alone() -> None:
+    fixed = BudgetSpec(policy="fixed", num_steps=1)
+    assert [another_rung(fixed, 1, allowed) for allowed in ((1,), (1, 4), (1, 2, 4))] == [1, 4, 2]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from tss_ray.diffusion.noise_schedule import cosine_alphas_cumprod, with_clean_end
+from tss_ray.diffusion.noise_schedule import beta_alphas_cumprod, cosine_alphas_cumprod, with_clean_end
 from tss_ray.errors import SpecError
 
 
@@ -49,3 +49,17 @@ def test_a_shift_is_added_to_the_log_of_the_signal_to_noise_ratio_everywhere(shi
 def test_a_schedule_of_fewer_than_two_timesteps_is_refused(num_timesteps: int) -> None:
     with pytest.raises(SpecError, match="raise num_timesteps"):
         cosine_alphas_cumprod(num_timesteps)
+
+
+@pytest.mark.parametrize("name", ["linear", "scaled_linear"])
+def test_betas_give_the_table_of_diffusers(name: str) -> None:
+    theirs = DDIMScheduler(beta_schedule=name, beta_start=0.00085, beta_end=0.012).alphas_cumprod
+    ours = beta_alphas_cumprod(1000, 0.00085, 0.012, scaled=name == "scaled_linear")
+    assert ours.dtype == torch.float64
+    assert torch.allclose(ours.float(), theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.0, 0.1), (0.2, 0.1), (0.1, 1.0)])
+def test_betas_that_are_none_are_refused(start: float, end: float) -> None:
+    with pytest.raises(SpecError, match="need 0 < start <= end < 1"):
+        beta_alphas_cumprod(10, start, end, scaled=False)

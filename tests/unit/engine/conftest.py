@@ -47,7 +47,9 @@ def watch_load(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         load = engine._runner.load
         monkeypatch.setattr(engine._runner, "try_tiles", lambda numbers, *_: torch.zeros(len(numbers)))  # no warm-up
         monkeypatch.setattr(
-            engine._runner, "load", lambda noise, lr, levels: (seen(noise, lr, levels), load(noise, lr, levels))[1]
+            engine._runner,
+            "load",
+            lambda noise, lr, levels, _=None: (seen(noise, lr, levels), load(noise, lr, levels))[1],
         )
 
     return watch

@@ -144,7 +144,7 @@ class Loaded:
         monkeypatch.setattr(
             engine._runner,
             "load",
-            lambda noise, lr, levels: (self.levels.append(levels.numpy()), load(noise, lr, levels))[1],
+            lambda noise, lr, levels, _: (self.levels.append(levels.numpy()), load(noise, lr, levels))[1],
         )
         future: Future[DenoisedImage] = Future()
         engine.submit(request, future)
@@ -176,6 +176,7 @@ def _fast_engine() -> Engine:
 
         class card:  # noqa: N801
             prediction_type = "x0"
+            final_alpha_cumprod, paints_pixels, takes_noisy_lr = 1.0, False, False
             check_tile = staticmethod(lambda tile_px: None)
 
         latent_shape = staticmethod(lambda tile_px: (3, tile_px, tile_px))

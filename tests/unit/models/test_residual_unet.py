@@ -8,7 +8,7 @@ from torch import nn
 from tss_ray.diffusion.noise_schedule import cosine_alphas_cumprod
 from tss_ray.imaging.resample import upsample
 from tss_ray.models.base import SuperResolutionModel
-from tss_ray.models.card import ModelCard, UNetShape
+from tss_ray.models.card import ResidualUNetCard, UNetShape
 from tss_ray.models.residual_unet import (
     ChannelNorm,
     ResidualUNet,
@@ -173,7 +173,7 @@ def test_a_compiled_model_predicts_what_the_plain_one_does(monkeypatch: pytest.M
     monkeypatch.setattr(torch, "compile", lambda network, **options: asked.append(options) or network)
     shape = UNetShape.model_validate(TINY_UNET)
     weights = build_unet(4, shape).state_dict()
-    card = ModelCard.model_construct(
+    card = ResidualUNetCard.model_construct(
         scale=4, num_timesteps=50, residual_scale=0.1, prediction_type="v", unet=shape, model_id="tiny"
     )
     plain, compiled = (ResidualUNet(card, weights, torch.device("cpu"), torch.float32, on) for on in (False, True))

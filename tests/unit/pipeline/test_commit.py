@@ -24,6 +24,8 @@ DONE = replace(
 
 def test_rows_add_up() -> None:
     resampled = replace(DONE, num_steps=0, nfe=0, device_seconds=0.0)
+    copy = replace(DONE, nfe=0, device_seconds=0.0, duplicate_of="a")
+    assert total([copy, replace(copy, status="pending")]).duplicates == 1
     assert total([DONE, resampled, ROW.quarantined("truncated", "")]) == Totals(
         done=2,
         quarantined=1,

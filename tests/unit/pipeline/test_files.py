@@ -360,10 +360,16 @@ def test_results_have_the_size_that_was_asked_for(
 
 
 @pytest.mark.parametrize(
-    "settings", [{"size.max_side_px": 40}, {"size.target_megapixels": 0.0009}, {"size.skip_larger_than_px": 39}]
+    "settings",
+    [
+        {"size.max_side_px": 40},
+        {"size.target_megapixels": 0.0009},
+        {"size.skip_larger_than_px": 39},
+        {"size.skip_sharper_than": 1},
+    ],
 )
 @pytest.mark.parametrize("bits", [8, 16])
-def test_what_is_large_enough_is_left_alone_bit_for_bit(
+def test_what_is_large_or_sharp_enough_is_left_alone_bit_for_bit(
     upscaled: Callable[..., Result], settings: dict[str, float], bits: int
 ) -> None:
     values = ramp(24, 40, 3, 2**bits - 1)

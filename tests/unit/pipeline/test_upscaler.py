@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from checkpoints import write_ldm, write_sd_upscaler
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tss_ray.models.card import CARD_FILE, WEIGHTS_FILE
@@ -120,3 +122,26 @@ def test_what_was_not_fetched_when_the_run_was_stopped_stays_pending(
 ) -> None:
     row = ManifestRow(image_key="a.png", input_uri="in/a.png", spec_hash="0")
     assert make(write_model())._together([PreparedImage(row)]) == [row]
+
+
+@pytest.mark.parametrize(
+    ("write", "decoder", "settings"),
+    [
+        (write_ldm, "vqvae", {}),
+        (write_sd_upscaler, "vae", {"checkpoint.prompt": "a cat", "checkpoint.guidance_scale": 2.0}),
+    ],
+)
+def test_a_checkpoint_of_diffusers_goes_all_the_way_to_a_file(
+    make: Callable[..., Upscaler], tmp_path: Path, write: Any, decoder: str, settings: dict[str, Any]
+) -> None:
+    folder = write(tmp_path / "model")
+    file = folder / decoder / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    for name in ("decoder.conv_out.weight", "decoder.conv_out.bias"):  # a picture that a gate lets through: grey
+        weights[name] = torch.zeros_like(weights[name])
+    save_file(weights, file, {"format": "pt"})
+    row = upscale(make(folder, **settings), np.full((16, 16, 3), 130, np.uint8))
+    assert (row.status, row.error_message, row.model_id) == ("done", None, "model")
+    with Image.open(tmp_path / "out" / "images" / "a.png") as image:
+        assert (image.size, image.mode) == ((64, 64), "RGB")
+        assert abs(np.asarray(image).astype(int) - 130).max() <= 3

@@ -1,0 +1,115 @@
+"""Tiny checkpoints with random weights in the layouts of `diffusers`, saved by its own pipelines."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DDPMScheduler,
+    LDMSuperResolutionPipeline,
+    StableDiffusionUpscalePipeline,
+    UNet2DConditionModel,
+    UNet2DModel,
+    VQModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+_BLOCKS = {"block_out_channels": (8, 16), "norm_num_groups": 4, "layers_per_block": 1}
+LDM_SCHEDULE: dict[str, Any] = {
+    "num_train_timesteps": 50,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.0015,
+    "beta_end": 0.2,
+    "clip_sample": False,
+}
+
+
+def write_ldm(folder: Path, seed: int = 0, unet: dict[str, Any] | None = None, **schedule: Any) -> Path:
+    """Write an LDMSuperResolutionPipeline of 50 timesteps and scale 4; keywords change its DDIM scheduler."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = UNet2DModel(
+            **{
+                "in_channels": 6,
+                "out_channels": 3,
+                "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+                "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+                "attention_head_dim": 8,
+                **_BLOCKS,
+                **(unet or {}),
+            }
+        )
+        vqvae = VQModel(
+            latent_channels=3,
+            num_vq_embeddings=32,
+            block_out_channels=(8, 8, 16),
+            norm_num_groups=4,
+            down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3,
+        )
+    vqvae.quantize.embedding.weight.data.normal_(generator=torch.Generator().manual_seed(seed))
+    scheduler = DDIMScheduler(**{**LDM_SCHEDULE, **schedule})
+    LDMSuperResolutionPipeline(vqvae=vqvae, unet=network, scheduler=scheduler).save_pretrained(folder)
+    return folder
+
+
+SD_SCHEDULE: dict[str, Any] = {
+    "num_train_timesteps": 50,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.002,
+    "beta_end": 0.3,
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+    "prediction_type": "v_prediction",
+}
+
+
+def write_sd_upscaler(folder: Path, seed: int = 0, **schedule: Any) -> Path:
+    """Write a StableDiffusionUpscalePipeline of 50 timesteps and scale 4; keywords change its DDIM scheduler."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        unet = UNet2DConditionModel(
+            in_channels=7,
+            out_channels=4,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            cross_attention_dim=16,
+            attention_head_dim=4,
+            num_class_embeds=50,
+            only_cross_attention=(True, False),
+            use_linear_projection=True,
+            **_BLOCKS,
+        )
+        vae = AutoencoderKL(
+            latent_channels=4,
+            block_out_channels=(8, 8, 16),
+            norm_num_groups=4,
+            down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3,
+            scaling_factor=0.08333,
+        )
+        text = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+        encoder = CLIPTextModel(
+            CLIPTextConfig(**text, vocab_size=60, max_position_embeddings=12, eos_token_id=59, bos_token_id=58)
+        )
+    StableDiffusionUpscalePipeline(
+        vae=vae,
+        text_encoder=encoder,
+        tokenizer=_tokenizer(folder),
+        unet=unet,
+        low_res_scheduler=DDPMScheduler(num_train_timesteps=50, beta_schedule="scaled_linear"),
+        scheduler=DDIMScheduler(**{**SD_SCHEDULE, **schedule}),
+        max_noise_level=35,
+    ).save_pretrained(folder)
+    return folder
+
+
+def _tokenizer(folder: Path) -> CLIPTokenizer:
+    """Return CLIP's tokenizer with a vocabulary of single letters."""
+    letters = [chr(ord("a") + i) for i in range(26)]
+    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    words[52:52] = [f"unused{i}" for i in range(6)]
+    return CLIPTokenizer({word: number for number, word in enumerate(words)}, [], model_max_length=12)

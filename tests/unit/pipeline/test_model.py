@@ -1,0 +1,63 @@
+"""Promises about a job's model: what does not fit is refused before the run."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from tiny import write_tiny_model
+
+from tss_ray.errors import SpecError
+from tss_ray.pipeline.model import check_model_fits, job_card
+from tss_ray.spec import JobSpec, load_spec
+
+
+def job(model: Path, **settings: object) -> JobSpec:
+    fixed = {"input": "in", "output": "out", "model": str(model), "tiles.tile_px": 32, "tiles.overlap_px": 8}
+    return load_spec(None, fixed | {name.replace("__", "."): value for name, value in settings.items()})
+
+
+def check(spec: JobSpec) -> None:
+    check_model_fits(spec, job_card(spec))
+
+
+@pytest.fixture
+def one_step(tmp_path: Path) -> Path:
+    return write_tiny_model(tmp_path / "one-step", num_steps=[1])
+
+
+def test_a_one_step_model_runs_one_step_or_none_and_no_other(one_step: Path) -> None:
+    check(job(one_step, budget__policy="fixed", budget__num_steps=1))
+    check(job(one_step, budget__ladder=(0, 1), budget__thresholds=(0.1,)))
+    with pytest.raises(
+        SpecError, match=r"was made for 1 steps, and images may get \[2, 4, 7, 10, 15\]; give --steps 1"
+    ):
+        check(job(one_step))
+    with pytest.raises(SpecError, match=r"images may get \[2\]"):
+        check(job(one_step, budget__policy="fixed", budget__num_steps=2))
+
+
+def test_more_steps_than_timesteps_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="budget of 51 steps: tiny has 50 timesteps; lower it"):
+        check(job(write_tiny_model(tmp_path / "m"), budget__policy="fixed", budget__num_steps=51))
+
+
+def test_a_prompt_for_a_model_that_takes_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"takes no prompt and no noise level; remove checkpoint\.prompt"):
+        check(job(write_tiny_model(tmp_path / "m"), checkpoint__prompt="a cat"))
+
+
+def test_a_licence_that_forbids_the_use_is_refused(tmp_path: Path) -> None:
+    model = write_tiny_model(tmp_path / "m", licence="S-Lab License 1.0")
+    with pytest.raises(SpecError, match=r"is under the licence 'S-Lab License 1\.0': .*--use commercial is refused"):
+        check(job(model, checkpoint__use="commercial"))
+    check(job(model, checkpoint__use="research"))
+
+
+def test_a_licence_with_limits_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        check(job(write_tiny_model(tmp_path / "m", licence="openrail++"), checkpoint__use="commercial"))
+    assert "openrail++" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        check(job(write_tiny_model(tmp_path / "n"), checkpoint__use="commercial"))
+    assert not caplog.text

@@ -1,0 +1,107 @@
+"""`tss-ray models`: which there are, what one is, fetching it, and whether a downloaded one will run."""
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tss_ray.spec import CheckpointSpec, StoreSpec, load_checkpoint, load_store
+
+app = typer.Typer(no_args_is_help=True, help="List, describe, fetch and check models.")
+
+_PIPE_WIDTH = 4096
+Name = Annotated[str, typer.Argument(metavar="MODEL", help="embedded name, folder, s3://…, hf://repo[@revision]")]
+Pickles = Annotated[bool, typer.Option("--allow-pickles", help="read weights that are pickles, which may run code")]
+Cache = Annotated[str | None, typer.Option(help="folder for what is fetched")]
+Endpoint = Annotated[str | None, typer.Option(help="an S3-compatible server")]
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object")]
+
+
+@app.command("list")
+def list_models() -> None:
+    """Name the embedded models and the families of checkpoints that can be given as folders."""
+    from tss_ray.models.registry import EMBEDDED, FAMILIES, check_model
+
+    embedded = Table("model", "family", "scale", "licence", title="embedded", title_justify="left")
+    for name in EMBEDDED:
+        card = check_model(name)
+        embedded.add_row(name, card.family, f"×{card.scale}", card.licence)
+    families = Table("family", "a folder of", title="families", title_justify="left")
+    families.add_row("residual_unet", "card.json and model.safetensors, as tss-ray train writes them")
+    for family in FAMILIES:
+        families.add_row(family.name, f"diffusers' {family.pipeline}")
+    _stdout().print(embedded, families)
+
+
+@app.command()
+def info(
+    model: Name,
+    allow_pickles: Pickles = False,
+    cache: Cache = None,
+    s3_endpoint_url: Endpoint = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a model is, by its card; what lies elsewhere is fetched first."""
+    from tss_ray.models.licences import judge
+    from tss_ray.models.registry import check_model
+    from tss_ray.pipeline.model import load_settings, local_model
+
+    checkpoint, store = _settings(allow_pickles, cache, s3_endpoint_url)
+    card = check_model(local_model(model, checkpoint, store), load_settings(checkpoint))
+    facts: dict[str, Any] = card.model_dump(mode="json") | {"tile_multiple_px": card.size_multiple}
+    facts |= {use: judge(card.licence, use)[0] for use in ("commercial", "research")}
+    _show(facts, as_json)
+
+
+@app.command("fetch")
+def fetch_model(
+    model: Name, allow_pickles: Pickles = False, cache: Cache = None, s3_endpoint_url: Endpoint = None
+) -> None:
+    """Bring a model to this machine and print its folder."""
+    from tss_ray.models.registry import model_folder
+    from tss_ray.pipeline.model import local_model
+
+    typer.echo(model_folder(local_model(model, *_settings(allow_pickles, cache, s3_endpoint_url))))
+
+
+@app.command()
+def check(
+    model: Name,
+    allow_pickles: Pickles = False,
+    cache: Cache = None,
+    s3_endpoint_url: Endpoint = None,
+    as_json: Json = False,
+) -> None:
+    """Tell whether a checkpoint will run: load it here on the CPU, and make one step of one small tile."""
+    from tss_ray.models.trial import try_model
+    from tss_ray.pipeline.model import load_settings, local_model
+
+    checkpoint, store = _settings(allow_pickles, cache, s3_endpoint_url)
+    trial = try_model(local_model(model, checkpoint, store), load_settings(checkpoint))
+    card = trial.card
+    facts = {"model_id": card.model_id, "family": card.family, "scale": card.scale, "licence": card.licence}
+    facts |= {"sha256": card.sha256, "tile_px": trial.tile_px}
+    facts |= {name: round(getattr(trial, name), 3) for name in ("check_s", "load_s", "step_s", "decode_s")}
+    _show({"runs": True} | facts, as_json)
+
+
+def _settings(allow_pickles: bool, cache: str | None, endpoint: str | None) -> tuple[CheckpointSpec, StoreSpec]:
+    store = {} if endpoint is None else {"s3_endpoint_url": endpoint}
+    return load_checkpoint({"allow_pickles": allow_pickles, "cache": cache}), load_store(store)
+
+
+def _show(facts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    table = Table(show_header=False, box=None)
+    for name, value in facts.items():
+        table.add_row(name, value if isinstance(value, str) else json.dumps(value))
+    _stdout().print(table, highlight=False)
+
+
+def _stdout() -> Console:
+    return Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)

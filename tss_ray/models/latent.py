@@ -1,0 +1,94 @@
+"""What the families of `diffusers` folders share: components loaded whole or not at all, a U-Net, an autoencoder.
+
+The latent of a tile is what its autoencoder would make of the high-resolution pixels. An autoencoder that reduces by
+the model's scale makes it as large as the low-resolution tile, which is concatenated to it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tss_ray.diffusion.time_embedding import SpatialTimeEmbedding
+from tss_ray.errors import ModelError
+from tss_ray.models.diffusers_folder import Folder
+from tss_ray.models.residual_unet import SteadyLinear
+
+
+def reduction(config: dict[str, Any]) -> int:
+    """Return by how much a U-Net or an autoencoder of this configuration reduces the sides of what it takes."""
+    return int(2 ** (len(config.get("block_out_channels") or (0,)) - 1))
+
+
+def load_component(
+    folder: Folder,
+    component: str,
+    kind: Any,  # noqa: ANN401
+    allow_pickles: bool,
+    dtype: torch.dtype = torch.float32,
+) -> Any:  # noqa: ANN401
+    """Return a component of a `diffusers` class with the folder's weights, on the CPU.
+
+    Raises ModelError where weights are missing, too many, damaged or of other shapes: `from_pretrained` alone would
+    leave what is missing random and say so in its log.
+    """
+    weights = folder.weights(component, allow_pickles)
+    try:
+        network, found = kind.from_pretrained(
+            folder.path,
+            subfolder=component,
+            torch_dtype=dtype,
+            use_safetensors=not weights.is_pickle,
+            variant=weights.variant,
+            local_files_only=True,
+            low_cpu_mem_usage=False,
+            output_loading_info=True,
+        )
+    except Exception as error:  # files from anywhere, read by other libraries: they raise what they like
+        told = " ".join(str(error).split())[:300]
+        raise ModelError(f"{folder.path / component} cannot be loaded: {told}; fetch the model again") from error
+    wrong = [*found["missing_keys"], *found["unexpected_keys"], *found["mismatched_keys"], *found["error_msgs"]]
+    if wrong:
+        raise ModelError(
+            f"the weights in {folder.path / component} are not of the network that its config.json describes: "
+            f"{', '.join(map(str, wrong[:3]))}{' …' if len(wrong) > 3 else ''}; fetch the model again"
+        )
+    return network
+
+
+class LatentUNet:
+    """A U-Net with and without a map of levels; the conditions of its forward are keywords."""
+
+    def __init__(self, network: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+        """Take over a network of `dtype`. Raises ModelError if it has no spatial time embedding."""
+        for parent in list(network.modules()):
+            for name, child in list(parent.named_children()):
+                if type(child) is nn.Linear and name in _FEW_ROWS:
+                    setattr(parent, name, SteadyLinear(child))
+        moved: Any = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network: Any = moved.eval()
+        self._spatial = SpatialTimeEmbedding(self._network)
+        self._dtype = dtype
+
+    def __call__(self, stacked: Tensor, timesteps: Tensor, levels: Tensor | None, **conditions: Tensor) -> Tensor:
+        """Return (B,C,h,w) float32; stacked, timesteps and levels are those of `SuperResolutionModel.predict`."""
+        given = stacked.to(self._dtype, memory_format=torch.channels_last)
+        if levels is None:
+            output: Tensor = self._network(given, timesteps, return_dict=False, **conditions)[0]
+        else:
+            output = self._spatial(given, timesteps, levels, **conditions)
+        return output.float()
+
+
+_FEW_ROWS = frozenset({"linear_1", "linear_2", "time_emb_proj"})
+"""Matrix products with a row for each sample; see `SteadyLinear`."""
+
+
+def check_channels(path: Path, component: str, config: dict[str, Any], name: str, wanted: int) -> None:
+    """Raise ModelError unless a configuration has `wanted` channels of this name."""
+    if config.get(name) != wanted:
+        raise ModelError(
+            f"{path}: {component} has {name}={config.get(name)}, the family has {wanted}; this is another model, give "
+            "one of a family that `tss-ray models list` names"
+        )
