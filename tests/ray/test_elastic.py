@@ -47,11 +47,11 @@ def test_a_pool_grows_onto_a_node_that_joins_and_gives_back_what_has_nothing_to_
     plan = plan_resources(compute, [4.0], 1)
     assert (plan.first_actors, plan.actors) == (1, 2)
     with free_gpus() as seen, ThreadPoolExecutor(1) as aside:
-        running = aside.submit(run_uneven, plan, 250, [0.4, 0.1])  # the second is the faster one, and done first
+        running = aside.submit(run_uneven, plan, 150, [0.4, 0.1])  # the second is the faster one, and done first
         time.sleep(5)
         cluster.add_node(**NODE)  # in the main thread, where Ray wants to be
         rows = running.result()
-    assert sorted(rows["image_key"].to_pylist()) == [f"{number:07d}.png" for number in range(250)]
+    assert sorted(rows["image_key"].to_pylist()) == [f"{number:07d}.png" for number in range(150)]
     done = rows["device"].value_counts().to_pylist()
     assert len(done) == 2, f"the pool stayed at one actor: {done}"
     ended = max(rows["finished_at"].to_pylist())
