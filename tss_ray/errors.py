@@ -10,6 +10,7 @@ TssRayError
 │   └── LeaseLostError   another run took the output over while this one was at work     exit code 1
 ├── ModelError           weights are missing, damaged, or not what their card says       exit code 2
 ├── ClusterError         a cluster cannot be reached, or knows no such job               exit code 2
+│   └── PlacementError   what the job needs finds no place on any node any more          exit code 1
 ├── ImageError           one image is at fault: it becomes a row, never an exit
 │   ├── DecodeError      its bytes are not an image that we can read
 │   ├── EncodeError      its pixels do not fit the output format
@@ -63,6 +64,12 @@ class ClusterError(TssRayError):
     """A cluster cannot be reached, refuses the caller, or knows no such job."""
 
 
+class PlacementError(ClusterError):
+    """No node can hold an operator of a job that has begun."""
+
+    exit_code = 1
+
+
 class ImageError(TssRayError):
     """One image is at fault; `kind` is a short, stable word for the row's `error_kind`."""
 
@@ -106,6 +113,7 @@ __all__ = [
     "LeaseLostError",
     "ModelError",
     "ObjectNotFoundError",
+    "PlacementError",
     "SpecError",
     "StorageError",
     "TrainingError",

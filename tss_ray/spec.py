@@ -262,13 +262,43 @@ class LimitSpec(_Frozen):
     max_input_bytes: int = Field(268_435_456, ge=1, description="size of an input object")
 
 
+class PrefixSpec(_Frozen):
+    """How S3 is spoken to below one prefix; what is not told is as everywhere."""
+
+    prefix: Uri = Field(pattern=r"^s3://[^/]+", description="a bucket, or a folder of one: s3://bucket/lr")
+    s3_endpoint_url: Uri | None = None
+    s3_region: str | None = None
+    s3_addressing: Literal["auto", "path", "virtual"] | None = None
+    s3_profile: str | None = None
+    s3_requester_pays: bool | None = None
+
+    def holds(self, uri: str) -> bool:
+        """Whether a URI is the prefix or lies below it; a folder's name never holds that of another."""
+        return f"{uri.rstrip('/')}/".startswith(f"{self.prefix.rstrip('/')}/")
+
+
 class StoreSpec(_Frozen):
     """How S3 is spoken to; nothing here changes a pixel."""
 
     s3_endpoint_url: Uri | None = Field(None, description="any S3-compatible server; None: AWS, or AWS_ENDPOINT_URL")
     s3_region: str | None = None
     s3_addressing: Literal["auto", "path", "virtual"] = "auto"
+    s3_profile: str | None = Field(
+        None, description="a section of ~/.aws/config on every node, where a role may stand; None: boto3's chain"
+    )
+    s3_requester_pays: bool = Field(False, description="pay for reading buckets that ask their readers to")
+    prefixes: tuple[PrefixSpec, ...] = Field((), description="where it is spoken to otherwise; the longest one holds")
     max_attempts: int = Field(8, ge=1, le=50, description="tries of one request, with back-off")
+
+    def at(self, uri: str) -> "StoreSpec":
+        """Return the settings for what lies at a URI, with no prefixes left in them."""
+        holding = [prefix for prefix in self.prefixes if prefix.holds(uri)]
+        told = (
+            max(holding, key=lambda p: len(p.prefix)).model_dump(exclude={"prefix"}, exclude_none=True)
+            if holding
+            else {}
+        )
+        return self.model_copy(update={**told, "prefixes": ()}) if self.prefixes else self
 
 
 class ComputeSpec(_Frozen):
@@ -276,6 +306,9 @@ class ComputeSpec(_Frozen):
 
     actors: int | None = Field(
         None, ge=1, description="super-resolution actors; None: one per GPU, or one per node without any"
+    )
+    min_actors: int | None = Field(
+        None, ge=1, description="actors then is the most, reached as nodes join and blocks wait; None: always as many"
     )
     gpus_per_actor: float | None = Field(None, ge=0, description="None: 1 where the cluster has GPUs, else 0")
     threads_per_actor: int | None = Field(None, ge=1, description="CPU actors: torch threads; None: cores / actors")
@@ -299,6 +332,15 @@ class ComputeSpec(_Frozen):
         gpus = self.gpus_per_actor
         if gpus is not None and gpus > 1 and not gpus.is_integer():
             raise ValueError(f"gpus_per_actor={gpus:g}: need a share of one GPU or a whole number; round it")
+        return self
+
+    @model_validator(mode="after")
+    def _a_range_has_two_ends(self) -> Self:
+        if self.min_actors is not None and (self.actors is None or self.min_actors > self.actors):
+            raise ValueError(
+                f"min_actors={self.min_actors}, actors={self.actors}: need min_actors <= actors, the most that there "
+                "may be; give compute.actors"
+            )
         return self
 
     @model_validator(mode="after")

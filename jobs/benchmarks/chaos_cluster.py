@@ -19,10 +19,10 @@ _OF_RAY = ("ray::DashboardAgent", "ray::RuntimeEnvAgent", "ray::_", "ray::ActorL
 class ChaosCluster:
     """A head that is never killed, because it holds Ray's own memory, and nodes that are."""
 
-    def __init__(self, num_nodes: int) -> None:
-        """Start it: one CPU on the head, two on each of the nodes."""
+    def __init__(self, num_nodes: int, **head: Any) -> None:  # noqa: ANN401 - Ray's own names for what a head has
+        """Start it: one CPU on the head, two on each of the nodes; `head` says more of the head."""
         self._cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": _STORE_BYTES}
+            initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": _STORE_BYTES} | head
         )
         self._nodes = [self._add() for _ in range(num_nodes)]
 
@@ -60,9 +60,15 @@ class ChaosCluster:
 
     def replace_node(self, chance: random.Random) -> None:
         """SIGKILL a node and all that runs on it, and add another, as a spot market does."""
-        node = chance.choice(self._nodes)
-        self._nodes.remove(node)
-        self._cluster.remove_node(node, allow_graceful=False)
+        self.lose_node(chance.randrange(len(self._nodes)))
+        self.add_node()
+
+    def lose_node(self, which: int = 0) -> None:
+        """SIGKILL a node and all that runs on it."""
+        self._cluster.remove_node(self._nodes.pop(which), allow_graceful=False)
+
+    def add_node(self) -> None:
+        """Bring another."""
         self._nodes.append(self._add())
 
     def _add(self) -> Any:  # noqa: ANN401 - Ray's nodes have no static type

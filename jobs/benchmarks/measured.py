@@ -51,13 +51,16 @@ def machine() -> Row:
 
 
 @contextmanager
-def own_ray(num_cpus: int | None, store_bytes: int, memory_bytes: int | None = None) -> Iterator[None]:
+def own_ray(
+    num_cpus: int | None, store_bytes: int, memory_bytes: int | None = None, num_gpus: int | None = None
+) -> Iterator[None]:
     """Run a quiet Ray of our own while the block runs, even where another runs on the machine."""
     import ray
 
     ray.init(
         address="local",
         num_cpus=num_cpus,
+        num_gpus=num_gpus,
         object_store_memory=store_bytes,
         include_dashboard=False,
         log_to_driver=False,

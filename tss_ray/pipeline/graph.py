@@ -7,6 +7,7 @@ import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 
+from tss_ray.pipeline.blocks import SHARES, block_sizes
 from tss_ray.pipeline.commit import Commit, Totals
 from tss_ray.pipeline.prepare import Prepare
 from tss_ray.pipeline.promiser import BudgetedUpscaler
@@ -18,9 +19,12 @@ from tss_ray.storage.key_list import KeyList
 
 _CALLS_PER_ACTOR = 4
 """Blocks an actor works on at once: while one is encoded and uploaded, the engine runs tiles of the next."""
-_QUEUE_PER_ACTOR = 8
+_QUEUE_PER_ACTOR = 5
+"""With those: a device has three other blocks while the next one comes, and nobody else can have what waits here."""
+_GROWS_AT = 1.0
+"""Blocks for each call at which a pool grows; Ray's own 1.75 is more than the queue ever holds."""
 _INIT_DEATHS = 8
-_BLOCKS_PER_CALL = 16
+_SHARES_CONTROLLED = 64
 """Under a controller: what begins before the first rows are back is then a small part of even a small job."""
 
 
@@ -40,9 +44,9 @@ def run_graph(
     prepare, upscaler: what stands in the place of `Prepare` and `Upscaler`, with their signatures, where the graph is
     what is measured. Program faults propagate as Ray raises them.
     """
-    shares = resources.actors if promiser is None else resources.actors * _BLOCKS_PER_CALL
-    block_images = images_per_block(spec.compute.block_images, key_list.num_todo, shares)
-    source = KeyListSource(key_list, spec.output, spec.store, block_images, monitor)
+    shares = SHARES if promiser is None else _SHARES_CONTROLLED
+    sizes = block_sizes(key_list.num_todo, spec.compute.block_images, resources.actors, shares)
+    source = KeyListSource(key_list, spec.output, spec.store, sizes, monitor)
     _configure()
     dataset = ray.data.read_datasource(source, override_num_blocks=source.num_blocks, **resources.prepare_args())
     dataset = dataset.map_batches(
@@ -51,7 +55,8 @@ def run_graph(
         batch_format="pyarrow",
         **resources.prepare_args(),
     )
-    dataset = dataset.map_batches(
+    # Not map_batches: where GPUs are asked for it refuses whole blocks, and here one block in is one block out.
+    dataset = dataset.map_batches_internal(
         upscaler if promiser is None else BudgetedUpscaler,
         fn_constructor_args=(spec, resources.actor_gpus > 0, resources.threads_per_actor, monitor)
         + (() if promiser is None else (promiser,)),
@@ -59,7 +64,9 @@ def run_graph(
         batch_format="pyarrow",
         zero_copy_batch=True,
         compute=ActorPoolStrategy(
-            size=resources.actors,
+            min_size=resources.min_actors,
+            max_size=resources.actors,
+            initial_size=resources.first_actors,
             max_concurrent_calls_per_actor=_CALLS_PER_ACTOR,
             max_tasks_in_flight_per_actor=_QUEUE_PER_ACTOR,
             enable_true_multi_threading=True,
@@ -77,11 +84,6 @@ def run_graph(
             yield Totals(**part)
 
 
-def images_per_block(largest: int, num_images: int, actors: int) -> int:
-    """Return how many images a block holds: a small job still gives every actor several blocks."""
-    return max(1, min(largest, -(-num_images // (actors * _CALLS_PER_ACTOR))))
-
-
 def _configure() -> None:
     context = DataContext.get_current()
     context.enable_progress_bars = False
@@ -90,3 +92,4 @@ def _configure() -> None:
     context.max_errored_blocks = 0
     context.actor_init_retry_on_errors = True
     context.max_consecutive_actor_init_deaths = _INIT_DEATHS
+    context.autoscaling_config.actor_pool_util_upscaling_threshold = _GROWS_AT

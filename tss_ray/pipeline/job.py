@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import RayError
 
 from tss_ray.models.fetch import is_remote
 from tss_ray.models.registry import EMBEDDED
@@ -22,6 +22,7 @@ from tss_ray.pipeline.graph import run_graph
 from tss_ray.pipeline.model import check_model_fits, job_card
 from tss_ray.pipeline.monitor import Tally, start_monitor
 from tss_ray.pipeline.nodes import await_nodes, check_nodes
+from tss_ray.pipeline.placement import watched_placement
 from tss_ray.pipeline.promiser import promises
 from tss_ray.pipeline.resources import plan_resources
 from tss_ray.spec import JobSpec
@@ -93,7 +94,7 @@ def run_job(spec: JobSpec, watcher: Watcher | None = None, start: Start | None =
     """Run a job to its end, or to a clean stop at the first SIGINT or SIGTERM.
 
     Raises SpecError, InputError, StorageError, ModelError or LeaseError before any work starts, each with its remedy,
-    and LeaseLostError if another run takes the output over.
+    LeaseLostError if another run takes the output over, and PlacementError if the nodes that are left cannot hold it.
     """
     watcher, start = watcher or Watcher(), start or Start()
     spec = _absolute(spec)
@@ -127,6 +128,7 @@ def _run(spec: JobSpec, spec_hash: str, output: Store, lease: Lease, watcher: Wa
                 log.info("job %s: %d images, %s", spec_hash, key_list.num_todo, resources)
                 with (
                     _told_by(lease),
+                    watched_placement(resources, nodes_may_come=spec.compute.wait_nodes_s > 0),
                     promises(spec, spec_hash, key_list, ledger.names.__contains__) as promiser,
                 ):
                     del ledger  # 16 bytes an image, for the days that the graph may take
@@ -273,7 +275,9 @@ class _Attention:
                 if overdue and self._previous and not over and not ended:
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # it may be waiting
                     ended = True
-            with suppress(GetTimeoutError):
+            with suppress(
+                RayError
+            ):  # too slow, or the monitor is just being restarted: signals are heeded all the same
                 self._watcher.progress(ray.get(self.monitor.tally.remote(), timeout=_PATIENCE_S))
             if over:
                 return

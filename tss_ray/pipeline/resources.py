@@ -26,6 +26,19 @@ class ResourcePlan:
     threads_per_actor: int
     prepare_cpus: float
     commit_cpus: float
+    least_actors: int | None = None
+    """Of a pool that grows up to `actors`; None: it has that many from the start."""
+    actors_at_start: int | None = None
+
+    @property
+    def min_actors(self) -> int:
+        """How many actors a pool keeps while there is work to hand out."""
+        return self.actors if self.least_actors is None else self.least_actors
+
+    @property
+    def first_actors(self) -> int:
+        """How many actors are started before the first block."""
+        return self.actors if self.actors_at_start is None else self.actors_at_start
 
     def prepare_args(self) -> dict[str, Any]:
         """Return Ray's arguments for reading keys, fetching, decoding and probing: two operators, fused on purpose."""
@@ -45,7 +58,8 @@ def plan_resources(compute: ComputeSpec, cpus: Sequence[float], num_gpus: float)
 
     An actor fits the smallest node, so that one that dies finds a place on any that is left, and actors take at most
     half of it, whatever their number, so that there is always room to feed them. Their torch threads divide the cores
-    of the largest: actors that fight over cores lose more than they win.
+    of the largest: actors that fight over cores lose more than they win. With `compute.min_actors` those that find a
+    place now are started and counted, at least that many; nodes that join later bring places of their own.
 
     Raises SpecError if the cluster cannot hold what the spec asks for.
     """
@@ -56,15 +70,16 @@ def plan_resources(compute: ComputeSpec, cpus: Sequence[float], num_gpus: float)
             f"gpus_per_actor={gpus}: the cluster has {num_gpus:g} GPUs; lower compute.gpus_per_actor or add GPUs"
         )
     actors = compute.actors or (max(1, int(num_gpus / gpus)) if gpus else len(nodes))
-    if gpus * actors > num_gpus:
+    now = actors if compute.min_actors is None else _that_fit(compute.min_actors, actors, gpus, len(nodes), num_gpus)
+    if gpus * now > num_gpus:
         raise SpecError(
-            f"{actors} actors of {gpus:g} GPUs: the cluster has {num_gpus:g} GPUs; lower compute.actors or "
+            f"{now} actors of {gpus:g} GPUs: the cluster has {num_gpus:g} GPUs; lower compute.actors or "
             "compute.gpus_per_actor"
         )
-    per_node = math.ceil(actors / len(nodes))
+    per_node = math.ceil(now / len(nodes))
     share = min(nodes) / 2 / per_node
     if share < _LEAST_CPUS:
-        raise SpecError(f"{actors} actors: the cluster has {sum(nodes):g} CPUs; lower compute.actors or add CPUs")
+        raise SpecError(f"{now} actors: the cluster has {sum(nodes):g} CPUs; lower compute.actors or add CPUs")
     actor_cpus = min(float(int(share)), 4.0) if share >= 1 else int(share / _LEAST_CPUS) * _LEAST_CPUS
     largest = max(nodes)
     return ResourcePlan(
@@ -74,4 +89,11 @@ def plan_resources(compute: ComputeSpec, cpus: Sequence[float], num_gpus: float)
         threads_per_actor=compute.threads_per_actor or max(1, int(largest // per_node)),
         prepare_cpus=0.5 if largest >= 4 else 0.2 * largest / 2,
         commit_cpus=0.25 if largest >= 4 else 0.1 * largest / 2,
+        least_actors=compute.min_actors,
+        actors_at_start=now,
     )
+
+
+def _that_fit(least: int, most: int, gpus: float, num_nodes: int, num_gpus: float) -> int:
+    """Return how many actors of a range have a place now: on GPUs, or one a node."""
+    return max(least, min(most, int(num_gpus / gpus) if gpus else num_nodes))

@@ -1,7 +1,7 @@
 """Where the graph begins: the key list that was written before it, one Ray block per slice of it."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
 from typing import Any
 
@@ -20,19 +20,26 @@ MOST_ALIKE = 32
 
 
 class KeyListSource(Datasource):  # type: ignore[misc]  # Ray's classes have no static type
-    """Reads `key_list` back in blocks of at most `block_images` keys; the listing itself is never in memory."""
+    """Reads `key_list` back in blocks of these sizes; the listing itself is never in memory."""
 
-    def __init__(self, key_list: KeyList, output: str, store: StoreSpec, block_images: int, monitor: Any) -> None:  # noqa: ANN401
-        """Take what the tasks need; nothing is read here."""
+    def __init__(
+        self,
+        key_list: KeyList,
+        output: str,
+        store: StoreSpec,
+        sizes: Iterable[int],
+        monitor: Any,  # noqa: ANN401
+    ) -> None:
+        """Take what the tasks need; nothing is read here. `sizes` add up to what is to do."""
         super().__init__()
         self._key_list, self._output, self._store = key_list, output, store
-        self._block_images, self._monitor = block_images, monitor
-        self._run_id = uuid.uuid4().hex
+        self._monitor, self._run_id = monitor, uuid.uuid4().hex
+        self._slices = list(slices(key_list, sizes))
 
     @property
     def num_blocks(self) -> int:
         """How many blocks there will be."""
-        return sum(1 for _ in self._slices())
+        return len(self._slices)
 
     def estimate_inmemory_data_size(self) -> int | None:
         """Return a rough size: Ray only wants to know that it is small."""
@@ -45,16 +52,21 @@ class KeyListSource(Datasource):  # type: ignore[misc]  # Ray's classes have no 
                 partial(_read_block, self._run_id, self._output, self._store, name, offset, count, self._monitor),
                 BlockMetadata(num_rows=count, size_bytes=count * 256, exec_stats=None, input_files=None),
             )
-            for name, offset, count in self._slices()
+            for name, offset, count in self._slices
         ]
 
-    def _slices(self) -> Iterable[tuple[str, int, int]]:
-        left = self._key_list.num_todo
-        for name in self._key_list.names:
-            num_keys = min(left, ROWS_PER_FILE)
-            left -= num_keys
-            for offset in range(0, num_keys, self._block_images):
-                yield name, offset, min(self._block_images, num_keys - offset)
+
+def slices(key_list: KeyList, sizes: Iterable[int]) -> Iterator[tuple[str, int, int]]:
+    """Yield (file, first row, rows) of every block; one that would reach into the next file is cut in two."""
+    files, offset = iter(key_list.names), ROWS_PER_FILE
+    name = ""
+    for size in sizes:
+        while size:
+            if offset == ROWS_PER_FILE:
+                name, offset = next(files), 0
+            count = min(size, ROWS_PER_FILE - offset)
+            yield name, offset, count
+            offset, size = offset + count, size - count
 
 
 def _read_block(

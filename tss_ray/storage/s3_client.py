@@ -5,7 +5,7 @@ import functools
 import os
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import boto3.session
@@ -49,7 +49,7 @@ BODY_FAULTS = (
 
 
 def client(spec: StoreSpec) -> "S3Client":
-    """Return this process's client. Raises StorageError for an endpoint that is no URL."""
+    """Return this process's client. Raises StorageError for what is no endpoint URL or no known profile."""
     with _building:
         # The pid, because a forked child must not share its parent's sockets.
         return _client_of(spec, os.getpid())
@@ -61,6 +61,11 @@ def _client_of(spec: StoreSpec, pid: int) -> "S3Client":
         made = _build(spec, plain_checksums=spec.s3_endpoint_url is not None)
     except ValueError as error:
         raise StorageError(f"{_endpoint(spec)} is no endpoint URL; write --s3-endpoint-url http://host:port") from error
+    except boto.ProfileNotFound as error:
+        raise StorageError(
+            f"there is no profile {spec.s3_profile or os.environ.get('AWS_PROFILE')} here; write it into ~/.aws/config "
+            "of every node, or correct store.s3_profile (or AWS_PROFILE)"
+        ) from error
     if spec.s3_endpoint_url is None and "amazonaws." not in made.meta.endpoint_url:
         # AWS_ENDPOINT_URL or a profile named another server.
         made = _build(spec, plain_checksums=True)
@@ -85,9 +90,18 @@ def _build(spec: StoreSpec, plain_checksums: bool) -> "S3Client":
             Config(request_checksum_calculation="when_required", response_checksum_validation="when_required")
         )
     # A session of our own: boto3's default one is not safe to share between threads.
-    return boto3.session.Session().client(
+    made = boto3.session.Session(profile_name=spec.s3_profile).client(
         "s3", endpoint_url=spec.s3_endpoint_url, region_name=spec.s3_region, config=config
     )
+    if spec.s3_requester_pays:
+        made.meta.events.register("before-parameter-build.s3", _pay)
+    return made
+
+
+def _pay(params: dict[str, Any], model: Any, **_: object) -> None:  # noqa: ANN401 - botocore's, which has no types
+    """Say in every request that has a place for it that whoever asks pays."""
+    if "RequestPayer" in model.input_shape.members:
+        params["RequestPayer"] = "requester"
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ def store_at(where: Location, spec: StoreSpec) -> Store:
         # Local jobs need not pay for importing boto3 (0.3 s and 40 MB in every worker).
         from tss_ray.storage.s3 import S3Store
 
-        return S3Store(where.bucket, where.prefix, spec)
+        return S3Store(where.bucket, where.prefix, spec.at(f"s3://{where.bucket}/{where.prefix}"))
     return SampleStore() if where.scheme == "sample" else LocalStore(where.path)
 
 

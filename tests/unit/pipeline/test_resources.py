@@ -118,3 +118,22 @@ def test_arguments_for_ray_say_the_plan_and_prepare_never_fuses_with_the_actors(
         assert p.prepare_args()["num_cpus"] == p.prepare_cpus
         assert p.commit_args()["num_cpus"] == p.commit_cpus
         assert p.prepare_args() != p.actor_args()
+
+
+def test_a_range_starts_with_those_that_find_a_place_now() -> None:
+    p = plan(16, 2, actors=8, min_actors=1)
+    assert (p.min_actors, p.first_actors, p.actors, p.actor_cpus) == (1, 2, 8, 1)
+    assert plan(16, 2, actors=2).min_actors == plan(16, 2, actors=2).first_actors == 2
+    many = plan_resources(ComputeSpec(actors=8, min_actors=1), [4.0, 4.0, 4.0], 0)
+    assert (many.first_actors, many.actors, many.actor_cpus) == (3, 8, 2)
+
+
+def test_a_range_asks_for_places_of_its_least_only() -> None:
+    with pytest.raises(SpecError, match=r"3 actors of 1 GPUs: the cluster has 2 GPUs"):
+        plan(16, 2, actors=8, min_actors=3)
+
+
+@pytest.mark.parametrize("settings", [{"min_actors": 2}, {"min_actors": 3, "actors": 2}])
+def test_a_range_has_two_ends_in_order(settings: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"need min_actors <= actors, .*; give compute\.actors"):
+        ComputeSpec.model_validate(settings)
