@@ -86,6 +86,11 @@ HARMLESS = {
     "compute.block_images": 8,
     "compute.part_rows": 100,
     "compute.wait_nodes_s": 60,
+    "metrics.names": ("niqe",),
+    "metrics.share": 0.5,
+    "metrics.reference": "originals",
+    "metrics.workers": 2,
+    "metrics.max_output_px": 1000,
 }
 """Another value for every setting that decides none."""
 

@@ -1,4 +1,7 @@
-"""The streaming graph: keys → prepare → super-resolve → commit. Nothing loops back, the driver never holds pixels."""
+"""The streaming graph: keys → prepare → super-resolve (→ measure) → commit. Nothing loops back.
+
+The driver never holds pixels.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,6 +11,7 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext
 
 from tss_ray.pipeline.commit import Commit, Totals
+from tss_ray.pipeline.measure import Measure
 from tss_ray.pipeline.prepare import Prepare
 from tss_ray.pipeline.promiser import BudgetedUpscaler
 from tss_ray.pipeline.resources import ResourcePlan
@@ -66,6 +70,15 @@ def run_graph(
         ),
         **resources.actor_args(),
     )
+    if resources.metric_workers:
+        dataset = dataset.map_batches(
+            Measure,
+            fn_constructor_args=(spec, monitor),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ActorPoolStrategy(size=resources.metric_workers),
+            **resources.metric_args(),
+        )
     dataset = dataset.map_batches(
         Commit(spec.output, spec.store, run_id),
         batch_size=spec.compute.part_rows,

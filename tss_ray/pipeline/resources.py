@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tss_ray.errors import SpecError
-from tss_ray.spec import ComputeSpec
+from tss_ray.spec import ComputeSpec, MetricsSpec
 
 _MIB = 2**20
 _LEAST_CPUS = 0.001
@@ -24,6 +24,8 @@ class ResourcePlan:
     threads_per_actor: int
     prepare_cpus: float
     commit_cpus: float
+    metric_workers: int = 0
+    metric_cpus: float = 0.0
 
     def prepare_args(self) -> dict[str, Any]:
         """Return Ray's arguments for reading keys, fetching, decoding and probing: two operators, fused on purpose."""
@@ -33,16 +35,23 @@ class ResourcePlan:
         """Return Ray's arguments for the super-resolution actors; unlike prepare's, so that the two never fuse."""
         return {"num_cpus": self.actor_cpus, "num_gpus": self.actor_gpus, "memory": 1280 * _MIB}
 
+    def metric_args(self) -> dict[str, Any]:
+        """Return Ray's arguments for measuring: pyiqa and two pictures as floats."""
+        return {"num_cpus": self.metric_cpus, "memory": 1536 * _MIB}
+
     def commit_args(self) -> dict[str, Any]:
         """Return Ray's arguments for writing Parquet parts."""
         return {"num_cpus": self.commit_cpus, "memory": 512 * _MIB}
 
 
-def plan_resources(compute: ComputeSpec, num_cpus: float, num_gpus: float) -> ResourcePlan:
+def plan_resources(
+    compute: ComputeSpec, num_cpus: float, num_gpus: float, metrics: MetricsSpec | None = None
+) -> ResourcePlan:
     """Divide a cluster of this many CPUs and GPUs.
 
     Actors take at most half of the CPUs, whatever their number, so that there is always room to feed them. Their
-    torch threads divide the cores: actors that fight over cores lose more than they win.
+    torch threads divide the cores: actors that fight over cores lose more than they win. Where metrics are asked for,
+    their workers take at most an eighth of the CPUs, in one process each.
 
     Raises SpecError if the cluster cannot hold what the spec asks for.
     """
@@ -61,6 +70,10 @@ def plan_resources(compute: ComputeSpec, num_cpus: float, num_gpus: float) -> Re
     if share < _LEAST_CPUS:
         raise SpecError(f"{actors} actors: the cluster has {num_cpus:g} CPUs; lower compute.actors or add CPUs")
     actor_cpus = min(float(int(share)), 4.0) if share >= 1 else int(share / _LEAST_CPUS) * _LEAST_CPUS
+    metric_workers = (metrics.workers or actors) if metrics is not None and metrics.names else 0
+    metric_share = num_cpus / 8 / metric_workers if metric_workers else 0.0
+    if metric_workers and metric_share < _LEAST_CPUS:
+        raise SpecError(f"{metric_workers} metric workers: the cluster has {num_cpus:g} CPUs; lower metrics.workers")
     return ResourcePlan(
         actors=actors,
         actor_cpus=min(actor_cpus, 1.0) if gpus else actor_cpus,
@@ -68,4 +81,6 @@ def plan_resources(compute: ComputeSpec, num_cpus: float, num_gpus: float) -> Re
         threads_per_actor=compute.threads_per_actor or max(1, int(num_cpus // actors)),
         prepare_cpus=0.5 if num_cpus >= 4 else 0.2 * num_cpus / 2,
         commit_cpus=0.25 if num_cpus >= 4 else 0.1 * num_cpus / 2,
+        metric_workers=metric_workers,
+        metric_cpus=min(1.0, int(metric_share / _LEAST_CPUS) * _LEAST_CPUS),
     )
