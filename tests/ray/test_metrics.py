@@ -14,6 +14,9 @@ from PIL import Image
 
 from tss_ray.pipeline.job import JobResult
 from tss_ray.records import ManifestRow, table_to_rows
+from tss_ray.spec import StoreSpec
+from tss_ray.storage.runs import read_runs
+from tss_ray.storage.stores import open_store
 
 pytest.importorskip("pyiqa")
 pytestmark = pytest.mark.ray
@@ -60,6 +63,11 @@ def test_metrics_of_rows_are_those_of_pyiqa_on_the_files(
             # Pillow's bicubic rounds between its two passes, ours does not
             assert value["before"] == pytest.approx(float(metric(str(files["before"]), *original)), rel=0.01)
         assert (row.metrics_s or 0) > 0
+
+    (run,) = read_runs(open_store(str(tmp_path / "out"), StoreSpec()))
+    assert run.devices == 1
+    assert run.metrics["piqe"] == {"needs_reference": False, "lower_is_better": True}
+    assert run.started_at < str(min(row.started_at.isoformat() for row in rows.values() if row.started_at))
 
     upscale(tmp_path / "in", tmp_path / "plain", **plain)
     assert {key: row.output_sha256 for key, row in rows_of(tmp_path / "plain").items()} == {

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 from typing import Any
 
@@ -124,8 +124,15 @@ class _Begun:
             for each in self.metrics
         }
         packages = ("tss-ray", "torch", "ray")
-        made_with = {name: version(name) for name in packages} | ({"metrics": licence()} if facts else {})
+        made_with = {name: _version(name) for name in packages} | ({"metrics": licence()} if facts else {})
         return Run(self.started_at.isoformat(timespec="milliseconds"), devices, facts, made_with)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a checkout that was never installed
+        return "not installed as a package"
 
 
 def _run(
