@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from PIL import Image
 from tss_ray.budget.allocation import unit_hash
 from tss_ray.errors import InputError, SpecError
 from tss_ray.pipeline import measure
-from tss_ray.pipeline.measure import Measurer, as_shown, baseline, check_measuring, is_measured
+from tss_ray.pipeline.journal import Trial
+from tss_ray.pipeline.measure import Measure, Measurer, as_shown, baseline, check_measuring, is_measured
 from tss_ray.quality.pyiqa_metrics import MetricFacts
 from tss_ray.records import ManifestRow, MetricValue
 from tss_ray.spec import JobSpec, MetricsSpec, load_spec
@@ -160,3 +162,25 @@ def test_references_are_looked_for_before_the_run(tmp_path: Path, monkeypatch: p
         check_measuring(job(**{"metrics.names": ["psnry"], "metrics.reference": str(tmp_path / "empty")}))
     with pytest.raises(SpecError, match="--reference without --metrics"):
         check_measuring(job(**{"metrics.reference": str(tmp_path)}))
+
+
+def test_what_kills_workers_and_what_a_stop_leaves_stay_done_without_values(
+    make: Callable[..., tuple[Measurer, ManifestRow]],
+) -> None:
+    measurer, image = make()
+    alone: list[str] = []
+    operator = Measure.__new__(Measure)
+    operator._measurer = measurer
+    for stopping, killers, told in (
+        (True, frozenset[str](), "stopped before"),
+        (False, frozenset({"a.png"}), "workers died over it"),
+        (False, frozenset[str](), None),
+    ):
+        operator._stopping = stopping  # type: ignore[assignment]
+        watched: Any = SimpleNamespace(trial=Trial(True, killers), alone=alone.append)
+        measured = operator._row(image, watched)
+        assert measured.status == "done"
+        (value,) = measured.metrics or ()
+        assert (value["after"] is None) == (told is not None)
+        assert told is None or told in (value["fault"] or "")
+    assert alone == ["a.png"]  # a suspect's name is in the journal before it is tried
