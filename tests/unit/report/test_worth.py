@@ -135,6 +135,12 @@ def test_devices_are_known_only_where_all_runs_held_as_many(write_output: Callab
     assert len(read_runs(store)) == 3
 
 
+def test_too_few_devices_for_what_was_computed_are_told(write_output: Callable[..., Path], make_row) -> None:
+    output = write_output([make_row("a", device_seconds=100.0)])
+    assert any("correct --devices" in told for told in asked(output, devices=3).not_known)
+    assert not any("correct --devices" in told for told in asked(output, devices=4).not_known)
+
+
 def test_runs_that_cannot_be_read_are_none(tmp_path: Path) -> None:
     store = open_store(str(tmp_path), StoreSpec())
     store.write("run/runs.json", b"[{")
