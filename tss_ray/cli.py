@@ -71,6 +71,9 @@ def upscale(
     retry_quarantined: Annotated[
         str | None, typer.Option(metavar="KINDS", help="try quarantined inputs again: all, or error kinds with commas")
     ] = None,
+    metrics: Annotated[str | None, typer.Option(metavar="NAMES", help="of pyiqa, with commas, like niqe,piqe")] = None,
+    metrics_share: Annotated[float | None, typer.Option(help="of the images that are measured, by key")] = None,
+    reference: Annotated[str | None, typer.Option(metavar="PREFIX", help="originals under the inputs' keys")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="any setting, like plan.n=3; repeatable")] = None,
 ) -> None:
     """Upscale every image of INPUT, by 4 as a rule, into OUTPUT, and write one manifest row for each."""
@@ -98,6 +101,9 @@ def upscale(
         "encode.metadata": metadata,
         "encode.icc": icc,
         "decode.animation": animation,
+        "metrics.names": metrics and [name.strip() for name in metrics.split(",")],
+        "metrics.share": metrics_share,
+        "metrics.reference": reference,
     }
     overrides = {key: value for key, value in flags.items() if value is not None} | parse_settings(settings or [])
     if budget is not None:

@@ -20,9 +20,7 @@ def report(
     device_usd_per_hour: Annotated[
         float | None, typer.Option(min=0, help="price of one device; without it costs are device-seconds")
     ] = None,
-    devices: Annotated[
-        int | None, typer.Option(min=1, help="how many the run held; without it idle is unknown")
-    ] = None,
+    devices: Annotated[int | None, typer.Option(min=1, help="how many the run held; default: as it noted")] = None,
     images: Annotated[bool, typer.Option("--images/--no-images", help="galleries of before and after")] = True,
     to: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="where report.html and report.json go; default: OUTPUT/report")

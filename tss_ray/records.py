@@ -5,12 +5,24 @@ Every input gets exactly one row. A column stands here only if something fills i
 
 import dataclasses
 from datetime import datetime
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, TypedDict, get_args, get_type_hints
 
 import pyarrow as pa
 
 Status = Literal["pending", "done", "quarantined"]
 """`pending` lives only inside a running graph and is never committed."""
+
+
+class MetricValue(TypedDict):
+    """One metric of one image."""
+
+    name: str
+    before: float | None
+    """Of the bicubic enlargement of the input, at the output's size."""
+    after: float | None
+    """Of the file that was written."""
+    fault: str | None
+    """Why a value is missing."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +123,12 @@ class ManifestRow:
     """image_key of the byte-identical input whose result this one got; then `nfe` and `device_seconds` are 0."""
     output_shard: str | None = None
     """Key in the output of the tar or Parquet file that holds the result; see `storage.shards`. None: a file."""
+    refused_device_s: float | None = None
+    """What the refused output had taken; `device_seconds` is the second's."""
+    metrics: list[MetricValue] | None = None
+    """One for each metric that was asked for, of images that were drawn; see `pipeline.measure`."""
+    metrics_s: float | None = None
+    """Reading the images again and measuring them; in no other stage's seconds."""
 
     def quarantined(self, kind: str, message: str) -> "ManifestRow":
         """Return this row as a data fault."""
@@ -124,6 +142,9 @@ _ARROW: dict[Any, pa.DataType] = {
     bool: pa.bool_(),
     datetime: pa.timestamp("us", tz="UTC"),
     Status: pa.string(),
+    list[MetricValue]: pa.list_(
+        pa.struct([("name", pa.string()), ("before", pa.float64()), ("after", pa.float64()), ("fault", pa.string())])
+    ),
 }
 
 

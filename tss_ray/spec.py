@@ -373,6 +373,24 @@ class CheckpointSpec(_Frozen):
         return self.model_dump(exclude={"use", "allow_pickles", "cache"}, exclude_defaults=True)
 
 
+class MetricsSpec(_Frozen):
+    """What is measured of results, by pyiqa; it changes no pixel, so it is not in spec_hash."""
+
+    names: tuple[str, ...] = Field((), description="metrics of pyiqa; none: it is not imported")
+    share: float = Field(1.0, gt=0, le=1, description="of the images, by key; a holdout is measured whatever it says")
+    reference: Uri | None = Field(
+        None, description="where originals lie under the inputs' keys: folder or s3:// prefix"
+    )
+    workers: int | None = Field(None, ge=1, description="processes of one thread; None: one for each actor")
+    max_output_px: int = Field(16_777_216, ge=1, description="larger results are not measured, and rows say so")
+
+    @model_validator(mode="after")
+    def _names_are_told_apart(self) -> Self:
+        if len(set(self.names)) < len(self.names) or not all(self.names):
+            raise ValueError(f"names={list(self.names)}: need different names; correct metrics.names (--metrics)")
+        return self
+
+
 class JobSpec(_Frozen):
     """One job. `input` and `output` are a folder, file, glob, list file, s3:// or sample:// (input only)."""
 
@@ -397,6 +415,7 @@ class JobSpec(_Frozen):
     store: StoreSpec = StoreSpec()
     compute: ComputeSpec = ComputeSpec()
     checkpoint: CheckpointSpec = CheckpointSpec()
+    metrics: MetricsSpec = MetricsSpec()
 
     def spec_hash(self, model_sha256: str) -> str:
         """Return 16 hex digits over what decides a pixel or a row's fate; of the model its weights, not its name."""

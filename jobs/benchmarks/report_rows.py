@@ -1,8 +1,8 @@
 """Rows as a long run leaves them, without a run: committed parts of a synthetic manifest, streamed to disk.
 
 The columns that a report asks about are filled as the pipeline fills them, and so are the large ones that it must step
-over: sha256 columns hold unique hex, which no compression takes away. One input in 200 is quarantined. The same seed,
-the same rows.
+over: sha256 columns hold unique hex, which no compression takes away. One input in 200 is quarantined, one image in 100
+is held out, one in 20 has two metrics. The same seed, the same rows.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ _LADDER = np.array([0, 1, 2, 4, 7, 10, 15])
 _THRESHOLDS = (0.02, 0.1, 0.2, 0.33, 0.48, 0.62)
 _KINDS = ("corrupt", "not_an_image", "too_large", "fetch_failed")
 _NUM_FOLDERS = 200
-_SHARE_QUARANTINED = 1 / 200
+_SHARE_QUARANTINED, _SHARE_HELD_OUT, _SHARE_MEASURED, _SHARE_REFUSED = 1 / 200, 1 / 100, 1 / 20, 1 / 500
 _DEVICE_S_PER_TILE_STEP = 0.004
 _IMAGES_PER_S = 20
 _EPOCH_US = 1_767_225_600_000_000
@@ -41,6 +41,7 @@ def write_manifest(output: Path, num_rows: int, rows_per_part: int, seed: int = 
 def synthetic_rows(first: int, num: int, rng: np.random.Generator) -> pa.Table:
     """Return rows number `first` to `first + num` as a table of MANIFEST_SCHEMA."""
     done = rng.random(num) >= _SHARE_QUARANTINED
+    measured = done & (rng.random(num) < _SHARE_MEASURED)
     index = np.arange(first, first + num)
     width, height = rng.integers(64, 640, num), rng.integers(64, 640, num)
     texture = rng.beta(2.2, 3.0, num)
@@ -74,6 +75,8 @@ def synthetic_rows(first: int, num: int, rng: np.random.Generator) -> pa.Table:
         "num_tiles": tiles,
         "nfe": tiles * steps,
         "device_seconds": device_s,
+        "padding_ratio": rng.uniform(1, 1.4, num),
+        "holdout": rng.random(num) < _SHARE_HELD_OUT,
         "lr_consistency_psnr": np.clip(rng.normal(42, 4, num), 8, 100),
         **stages,
     }
@@ -86,6 +89,9 @@ def synthetic_rows(first: int, num: int, rng: np.random.Generator) -> pa.Table:
         "finished_at": pa.array(started + (took * 1e6).astype(np.int64), pa.timestamp("us", tz="UTC")),
         **{name: pa.array([value] * num) for name, value in _CONSTANTS.items()},
         **texts,
+        "refused_device_s": pa.array(device_s, mask=~(done & (rng.random(num) < _SHARE_REFUSED))),
+        "metrics": _metrics(measured, rng),
+        "metrics_s": pa.array(rng.gamma(2, 0.5, num), mask=~measured),
         **{name: pa.array(values, mask=~done) for name, values in of_done.items()},
     }
     columns = [filled[f.name].cast(f.type) if f.name in filled else pa.nulls(num, f.type) for f in MANIFEST_SCHEMA]
@@ -127,6 +133,24 @@ def _hex(num: int, rng: np.random.Generator) -> pa.Array:
     digits = rng.bytes(32 * num).hex().encode()
     offsets = np.arange(num + 1, dtype=np.int32) * 64
     return pa.StringArray.from_buffers(num, pa.py_buffer(offsets.tobytes()), pa.py_buffer(digits))
+
+
+def _metrics(drawn: NDArray[np.bool_], rng: np.random.Generator) -> pa.Array:
+    """Return the column `metrics`: two metrics where drawn, null elsewhere."""
+    kind = MANIFEST_SCHEMA.field("metrics").type
+    offsets = pa.array(np.concatenate([[0], 2 * np.cumsum(drawn)[:-1]]).astype(np.int32), mask=~drawn)
+    offsets = pa.concat_arrays([offsets, pa.array([2 * int(drawn.sum())], pa.int32())])
+    num = 2 * int(drawn.sum())
+    values = pa.StructArray.from_arrays(
+        [
+            pa.array(["niqe", "piqe"] * (num // 2), pa.string()),
+            pa.array(rng.normal(6, 1, num)),
+            pa.array(rng.normal(4, 1, num)),
+            pa.nulls(num, pa.string()),
+        ],
+        fields=list(kind.value_type),
+    )
+    return pa.ListArray.from_arrays(offsets, values).cast(kind)
 
 
 def _where(mask: NDArray[np.bool_], values: pa.Array) -> pa.Array:

@@ -18,6 +18,14 @@ VALUES: dict[pa.DataType, st.SearchStrategy[Any]] = {
     pa.int64(): st.integers(-(2**63), 2**63 - 1),
     pa.float64(): st.floats(allow_nan=False),
     pa.bool_(): st.booleans(),
+    MANIFEST_SCHEMA.field("metrics").type: st.lists(
+        st.fixed_dictionaries(
+            {"name": TEXT}
+            | dict.fromkeys(("before", "after"), st.none() | st.floats(allow_nan=False))
+            | {"fault": st.none() | TEXT}
+        ),
+        max_size=2,
+    ),
     pa.timestamp("us", tz="UTC"): st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=st.just(UTC)),
 }
 

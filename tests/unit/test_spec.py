@@ -101,6 +101,11 @@ HARMLESS = {
     "checkpoint.use": "research",
     "checkpoint.allow_pickles": True,
     "checkpoint.cache": "elsewhere",
+    "metrics.names": ("niqe",),
+    "metrics.share": 0.5,
+    "metrics.reference": "originals",
+    "metrics.workers": 2,
+    "metrics.max_output_px": 1000,
 }
 """Another value for every setting that decides none."""
 

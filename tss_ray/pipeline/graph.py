@@ -1,4 +1,7 @@
-"""The streaming graph: keys → prepare → super-resolve → commit. Nothing loops back, the driver never holds pixels."""
+"""The streaming graph: keys → prepare → super-resolve (→ measure) → commit. Nothing loops back.
+
+The driver never holds pixels.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,6 +12,7 @@ from ray.data import ActorPoolStrategy, DataContext
 
 from tss_ray.pipeline.blocks import SHARES, block_sizes
 from tss_ray.pipeline.commit import Commit, Totals
+from tss_ray.pipeline.measure import Measure
 from tss_ray.pipeline.prepare import Prepare
 from tss_ray.pipeline.promiser import BudgetedUpscaler
 from tss_ray.pipeline.resources import ResourcePlan
@@ -73,6 +77,15 @@ def run_graph(
         ),
         **resources.actor_args(),
     )
+    if resources.metric_workers:
+        dataset = dataset.map_batches(
+            Measure,
+            fn_constructor_args=(spec, monitor),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ActorPoolStrategy(size=resources.metric_workers),
+            **resources.metric_args(),
+        )
     dataset = dataset.map_batches(
         Commit(spec.output, spec.store, run_id, spec.output_layout),
         batch_size=spec.compute.part_rows,

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 from typing import Any
 
@@ -19,12 +21,14 @@ from tss_ray.models.fetch import is_remote
 from tss_ray.models.registry import EMBEDDED
 from tss_ray.pipeline.commit import Totals
 from tss_ray.pipeline.graph import run_graph
+from tss_ray.pipeline.measure import check_measuring
 from tss_ray.pipeline.model import check_model_fits, job_card
 from tss_ray.pipeline.monitor import Tally, start_monitor
 from tss_ray.pipeline.nodes import await_nodes, check_nodes
 from tss_ray.pipeline.placement import watched_placement
 from tss_ray.pipeline.promiser import promises
-from tss_ray.pipeline.resources import plan_resources
+from tss_ray.pipeline.resources import ResourcePlan, plan_resources
+from tss_ray.quality.pyiqa_metrics import MetricFacts, licence
 from tss_ray.spec import JobSpec
 from tss_ray.storage.inputs import list_inputs
 from tss_ray.storage.key_list import KeyList, write_key_list
@@ -34,6 +38,7 @@ from tss_ray.storage.ledger import Ledger, read_ledger
 from tss_ray.storage.overlap import check_output_outside_input
 from tss_ray.storage.overwrite import finish_overwrite, overwrite
 from tss_ray.storage.rewrite import drop_doubled, take_back_quarantined
+from tss_ray.storage.runs import Run, add_run
 from tss_ray.storage.shards import delete_orphans
 from tss_ray.storage.stores import Store, open_store
 from tss_ray.storage.summary import clear_summary, write_summary
@@ -97,13 +102,42 @@ def run_job(spec: JobSpec, watcher: Watcher | None = None, start: Start | None =
     LeaseLostError if another run takes the output over, and PlacementError if the nodes that are left cannot hold it.
     """
     watcher, start = watcher or Watcher(), start or Start()
-    spec = _absolute(spec)
-    output, spec_hash = _preflight(spec)
+    spec, started_at = _absolute(spec), datetime.now(UTC)
+    output, spec_hash, metrics = _preflight(spec)
     with hold_lease(output, start.take_over, watcher.waiting) as lease:
-        return _run(spec, spec_hash, output, lease, watcher, start)
+        return _run(spec, spec_hash, output, lease, watcher, start, _Begun(started_at, metrics))
 
 
-def _run(spec: JobSpec, spec_hash: str, output: Store, lease: Lease, watcher: Watcher, start: Start) -> JobResult:
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """What is known of a run before it has a cluster."""
+
+    started_at: datetime
+    metrics: tuple[MetricFacts, ...]
+
+    def with_cluster(self, resources: ResourcePlan) -> Run:
+        """Return what the output is to remember."""
+        gpus = resources.actor_gpus
+        devices = None if 0 < gpus < 1 else resources.actors * max(1, int(gpus))
+        facts = {
+            each.name: {"needs_reference": each.needs_reference, "lower_is_better": each.lower_is_better}
+            for each in self.metrics
+        }
+        packages = ("tss-ray", "torch", "ray")
+        made_with = {name: _version(name) for name in packages} | ({"metrics": licence()} if facts else {})
+        return Run(self.started_at.isoformat(timespec="milliseconds"), devices, facts, made_with)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a checkout that was never installed
+        return "not installed as a package"
+
+
+def _run(
+    spec: JobSpec, spec_hash: str, output: Store, lease: Lease, watcher: Watcher, start: Start, begun: _Begun
+) -> JobResult:
     began = time.monotonic()
     ledger, num_taken_back = _begin(spec, spec_hash, output, start)
     key_list = write_key_list(
@@ -124,8 +158,9 @@ def _run(spec: JobSpec, spec_hash: str, output: Store, lease: Lease, watcher: Wa
             nodes = await_nodes(spec.compute, lambda: attention.stopped)
             if nodes is not None:
                 check_nodes(spec, spec_hash)
-                resources = plan_resources(spec.compute, *nodes)
+                resources = plan_resources(spec.compute, *nodes, spec.metrics)
                 log.info("job %s: %d images, %s", spec_hash, key_list.num_todo, resources)
+                add_run(output, begun.with_cluster(resources))
                 with (
                     _told_by(lease),
                     watched_placement(resources, nodes_may_come=spec.compute.wait_nodes_s > 0),
@@ -188,17 +223,21 @@ def _whole_ledger(output: Store, spec_hash: str) -> Ledger:
 def _absolute(spec: JobSpec) -> JobSpec:
     """Resolve local paths here: workers have working folders of their own."""
     model = spec.model if spec.model in EMBEDDED or is_remote(spec.model) else absolute_uri(spec.model)
-    return spec.model_copy(update={"output": absolute_uri(spec.output), "model": model})
+    reference = spec.metrics.reference and absolute_uri(spec.metrics.reference)
+    metrics = spec.metrics.model_copy(update={"reference": reference})
+    return spec.model_copy(update={"output": absolute_uri(spec.output), "model": model, "metrics": metrics})
 
 
-def _preflight(spec: JobSpec) -> tuple[Store, str]:
-    """Return the output store and the spec's hash, or raise what would have stopped the job later."""
+def _preflight(spec: JobSpec) -> tuple[Store, str, tuple[MetricFacts, ...]]:
+    """Return the output store, the spec's hash and its metrics, or raise what would have stopped the job later."""
     check_output_outside_input(spec.input, spec.output)
     card = job_card(spec)
     check_model_fits(spec, card)
     output = open_store(spec.output, spec.store)
     output.check_writable()
-    return output, spec.spec_hash(card.sha256)
+    if metrics := check_measuring(spec):
+        log.warning("metrics are measured with %s: its licence binds their use", licence())
+    return output, spec.spec_hash(card.sha256), metrics
 
 
 def _spec_record(spec: JobSpec, spec_hash: str) -> bytes:

@@ -13,6 +13,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tss_ray.errors import SpecError, TssRayError
+from tss_ray.pipeline.measure import check_measuring
 from tss_ray.pipeline.model import job_card
 from tss_ray.spec import ComputeSpec, JobSpec
 from tss_ray.storage.stores import open_store
@@ -87,11 +88,15 @@ def check_nodes(spec: JobSpec, spec_hash: str) -> None:
 
 
 def examine(spec: JobSpec, spec_hash: str) -> str:
-    """Try here what the job will do: read the weights, write to the output. Return what is wrong, or nothing."""
+    """Try here what the job will do: read the weights, write to the output, make the metrics.
+
+    Return what is wrong, or nothing.
+    """
     try:
         if spec.spec_hash(job_card(spec).sha256) != spec_hash:
             return f"the model {spec.model} has other weights here"
         open_store(spec.output, spec.store).check_writable()
+        check_measuring(spec)
     except TssRayError as error:
         return str(error)
     return ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tss_ray.errors import SpecError
-from tss_ray.spec import ComputeSpec
+from tss_ray.spec import ComputeSpec, MetricsSpec
 
 _MIB = 2**20
 _LEAST_CPUS = 0.001
@@ -26,6 +26,8 @@ class ResourcePlan:
     threads_per_actor: int
     prepare_cpus: float
     commit_cpus: float
+    metric_workers: int = 0
+    metric_cpus: float = 0.0
     least_actors: int | None = None
     """Of a pool that grows up to `actors`; None: it has that many from the start."""
     actors_at_start: int | None = None
@@ -48,18 +50,25 @@ class ResourcePlan:
         """Return Ray's arguments for the super-resolution actors; unlike prepare's, so that the two never fuse."""
         return {"num_cpus": self.actor_cpus, "num_gpus": self.actor_gpus, "memory": 1280 * _MIB}
 
+    def metric_args(self) -> dict[str, Any]:
+        """Return Ray's arguments for measuring: pyiqa and two pictures as floats."""
+        return {"num_cpus": self.metric_cpus, "memory": 1536 * _MIB}
+
     def commit_args(self) -> dict[str, Any]:
         """Return Ray's arguments for writing Parquet parts."""
         return {"num_cpus": self.commit_cpus, "memory": 512 * _MIB}
 
 
-def plan_resources(compute: ComputeSpec, cpus: Sequence[float], num_gpus: float) -> ResourcePlan:
+def plan_resources(
+    compute: ComputeSpec, cpus: Sequence[float], num_gpus: float, metrics: MetricsSpec | None = None
+) -> ResourcePlan:
     """Divide a cluster of nodes of so many CPUs each, with so many GPUs in all.
 
     An actor fits the smallest node, so that one that dies finds a place on any that is left, and actors take at most
     half of it, whatever their number, so that there is always room to feed them. Their torch threads divide the cores
     of the largest: actors that fight over cores lose more than they win. With `compute.min_actors` those that find a
-    place now are started and counted, at least that many; nodes that join later bring places of their own.
+    place now are started and counted, at least that many; nodes that join later bring places of their own. Workers of
+    metrics take at most an eighth of the smallest node, in one process each.
 
     Raises SpecError if the cluster cannot hold what the spec asks for.
     """
@@ -82,6 +91,10 @@ def plan_resources(compute: ComputeSpec, cpus: Sequence[float], num_gpus: float)
         raise SpecError(f"{now} actors: the cluster has {sum(nodes):g} CPUs; lower compute.actors or add CPUs")
     actor_cpus = min(float(int(share)), 4.0) if share >= 1 else int(share / _LEAST_CPUS) * _LEAST_CPUS
     largest = max(nodes)
+    metric_workers = (metrics.workers or actors) if metrics is not None and metrics.names else 0
+    metric_share = min(nodes) / 8 / math.ceil(metric_workers / len(nodes)) if metric_workers else 0.0
+    if metric_workers and metric_share < _LEAST_CPUS:
+        raise SpecError(f"{metric_workers} metric workers: the cluster has {sum(nodes):g} CPUs; lower metrics.workers")
     return ResourcePlan(
         actors=actors,
         actor_cpus=min(actor_cpus, 1.0) if gpus else actor_cpus,
@@ -91,6 +104,8 @@ def plan_resources(compute: ComputeSpec, cpus: Sequence[float], num_gpus: float)
         commit_cpus=0.25 if largest >= 4 else 0.1 * largest / 2,
         least_actors=compute.min_actors,
         actors_at_start=now,
+        metric_workers=metric_workers,
+        metric_cpus=min(1.0, int(metric_share / _LEAST_CPUS) * _LEAST_CPUS),
     )
 
 

@@ -161,7 +161,8 @@ class Jobs:
 def check_portable(spec: JobSpec) -> None:
     """Raise SpecError for a path that means nothing on another machine."""
     model = {} if spec.model in EMBEDDED else {"model": spec.model}
-    for name, value in {"input": spec.input, "output": spec.output, **model}.items():
+    reference = {} if spec.metrics.reference is None else {"metrics.reference": spec.metrics.reference}
+    for name, value in {"input": spec.input, "output": spec.output, **model, **reference}.items():
         if "://" not in value and not value.startswith("/"):
             raise SpecError(
                 f"{name}={value}: a relative path means nothing on a cluster; give a URL, or the absolute path of a "
@@ -179,7 +180,7 @@ def check_resources(spec: JobSpec, nodes: list[dict[str, float]]) -> None:
             "the cluster has no workers at present; if an autoscaler brings them set compute.actors, "
             "compute.gpus_per_actor and compute.wait_nodes_s, otherwise add nodes"
         )
-    plan_resources(spec.compute, cpus, sum(gpus))
+    plan_resources(spec.compute, cpus, sum(gpus), spec.metrics)
 
 
 def pack(spec: JobSpec, folder: Path) -> None:

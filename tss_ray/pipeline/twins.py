@@ -55,6 +55,7 @@ def twin_row(row: ManifestRow, original: ManifestRow) -> ManifestRow:
         encode_s=None,
         device=None,
         device_seconds=0.0,
+        refused_device_s=None,
         node=row.node,
         started_at=row.started_at,
         duplicate_of=original.image_key,

@@ -183,6 +183,7 @@ class Upscaler:
                     return described.quarantined(error.kind, _refused(row, error.kind))
                 num_steps = another_rung(self._spec.budget, row.num_steps or 0, self._card.num_steps)
                 row = replace(row, attempt=2, refused_for=error.kind, num_steps=num_steps)
+                row = replace(row, refused_device_s=denoised.device_seconds)
                 future = self._submit(row, denoised.request.lr)
             except (ImageError, StorageError) as error:  # of the encoder, or a key that the store cannot hold
                 return described.quarantined(_upload_kind(error), str(error))

@@ -56,16 +56,32 @@ def interval_of_difference(
     return _interval(float(np.mean(first) - np.mean(second)), one[0] - other[0], min(one[1], other[1]))
 
 
-def interval_of_groups(sums: NDArray[np.float64], counts: NDArray[np.int64]) -> Interval | None:
+def interval_of_groups(sums: NDArray[np.float64], counts: NDArray[np.float64] | NDArray[np.int64]) -> Interval | None:
     """Return Σ sums / Σ counts and its interval, whole groups resampled; None for fewer than two that hold anything.
 
     For more numbers than can be resampled one by one: cut at random into some thousand groups, they vary as the groups
-    do. sums, counts: (groups,), the sum of a group's numbers and how many they are.
+    do. sums, counts: (groups,), the sum of a group's numbers, and how many they are or what they weigh.
     """
     sums, counts = sums[counts > 0], counts[counts > 0]
     if len(counts) < 2:
         return None
     return _interval(float(sums.sum() / counts.sum()), _means(sums, counts, _SEED), len(counts))
+
+
+def interval_of_group_difference(
+    first: tuple[NDArray[np.float64], NDArray[np.float64]], second: tuple[NDArray[np.float64], NDArray[np.float64]]
+) -> Interval | None:
+    """Return Σ sums / Σ counts of `first` less that of `second`, each side's groups resampled by themselves.
+
+    first, second: (sums, counts) as `interval_of_groups` takes them. None where a side has fewer than two groups that
+    hold anything; `num` is that of the smaller side.
+    """
+    sides = [(sums[counts > 0], counts[counts > 0]) for sums, counts in (first, second)]
+    if min(len(counts) for _, counts in sides) < 2:
+        return None
+    one, other = (_means(sums, counts, seed) for (sums, counts), seed in zip(sides, (_SEED, _SEED + 1), strict=True))
+    means = [float(sums.sum() / counts.sum()) for sums, counts in sides]
+    return _interval(means[0] - means[1], one - other, min(len(counts) for _, counts in sides))
 
 
 def _resampled(
@@ -81,7 +97,9 @@ def _resampled(
     return _means(sums, counts, seed), len(members)
 
 
-def _means(sums: NDArray[np.float64], counts: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
+def _means(
+    sums: NDArray[np.float64], counts: NDArray[np.float64] | NDArray[np.int64], seed: int
+) -> NDArray[np.float64]:
     """Return the means of the resamples."""
     picks = np.random.RandomState(seed).randint(len(sums), size=(_RESAMPLES, len(sums)))
     means: NDArray[np.float64] = sums[picks].sum(axis=1) / counts[picks].sum(axis=1)

@@ -2,7 +2,8 @@
 
 `pyiqa` fetches a metric's parameters from a hub when they are not on disk. A job must not hang on that on a machine
 without a network, so a metric whose files are missing is unavailable here, and says what to do. Importing this module
-imports neither pyiqa nor its licence (non-commercial): only making a metric does.
+imports neither pyiqa nor its licence (non-commercial): only making a metric does. These are the metrics whose files are
+known; `pyiqa_metrics` makes any.
 """
 
 import importlib.util
@@ -48,6 +49,11 @@ def names() -> tuple[str, ...]:
 def weights_folder() -> Path:
     """Return where pyiqa and torchvision look for files: torch's hub folder, which TORCH_HOME moves."""
     return Path(torch.hub.get_dir())
+
+
+def known_files(name: str) -> list[Path]:
+    """Return the files that a metric is known to need; none of one that is not known here."""
+    return [weights_folder() / file for file in _FILES.get(name, ())]
 
 
 def missing_weights(name: str) -> list[Path]:

@@ -5,6 +5,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from tss_ray.quality.bootstrap import Interval
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
@@ -42,9 +44,10 @@ class Cost:
     device_usd_per_hour: float | None
     devices: int | None
     charged_s: float
-    """Device-seconds that are charged: devices · working_s where `devices` is known, else those computed."""
+    """Device-seconds that are charged: devices · (start-up + working time) where `devices` is known, else those
+    computed."""
     basis: str
-    """`held` (working time of all devices) or `computed` (forwards alone; idle and start-up come on top)."""
+    """`held` (start-up and working time of all devices) or `computed` (forwards alone)."""
     done: int
     out_megapixels: float
 
@@ -128,6 +131,65 @@ class TextureBin:
     steps: tuple[tuple[int, int], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """One metric before (the bicubic enlargement) and after, over the images that have both; holdouts aside."""
+
+    name: str
+    images: int
+    before_p1: float | None
+    before_p5: float | None
+    before_p50: float | None
+    after_p1: float | None
+    after_p5: float | None
+    after_p50: float | None
+    gain: Interval | None
+    """Mean of after − before; None for fewer than two images."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """One metric of the holdout, which ran the top rung, beside that of all others; means over images."""
+
+    name: str
+    images: int
+    """Of the holdout."""
+    mean_holdout: float
+    mean_others: float
+    lost: Interval | None
+    """Holdout − others: what the top rung for all would have changed."""
+
+    @property
+    def is_equal(self) -> bool | None:
+        """Whether the interval holds 0: no difference was seen. None where there is no interval."""
+        return None if self.lost is None else self.lost.low <= 0 <= self.lost.high
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """What steps by plan saved against the top rung for every image, and what quality that was at."""
+
+    nfe_saved: Interval | None
+    """Share of NFE, the holdout aside."""
+    holdout: int
+    """Images."""
+    quality: tuple[HeldOut, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One figure of the plan and what came of it."""
+
+    name: str
+    predicted: float
+    actual: float
+
+    @property
+    def error(self) -> float | None:
+        """Actual over predicted, less 1."""
+        return self.actual / self.predicted - 1 if self.predicted else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folder:
     """Everything below one folder of keys; empty is the top, None stands for all folders that are not listed."""
@@ -178,10 +240,13 @@ class Figures:
     image_time: TimeWhole
     """Seconds that images spent in the run, added up over images: many are under way at once."""
     device_time: TimeWhole
-    """Seconds of all devices while the run was working."""
+    """Seconds of all devices from the start of runs to their last image, pauses between runs left out."""
     steps: tuple[StepCount, ...]
     textures: tuple[TextureBin, ...]
     quality: tuple[Spread, ...]
+    gains: tuple[Gain, ...]
+    saving: Saving | None
+    predictions: tuple[Prediction, ...]
     consistency: tuple[Bin, ...]
     folders: tuple[Folder, ...]
     faults: tuple[Fault, ...]

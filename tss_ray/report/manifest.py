@@ -2,8 +2,9 @@
 
 DuckDB reads the committed Parquet parts once into a table in a temporary folder, of the columns that reports ask about;
 memory is bounded, and what does not fit lies on disk. Parts of a bucket are fetched by our own store first (boto3's
-credentials, our retries). Columns that older parts lack are null; DOUBLE columns that `records` does not define are
-metrics. Import nothing from here before it is needed: it loads duckdb (extra `report`).
+credentials, our retries). Columns that older parts lack are null. The list `metrics` becomes columns, `niqe` and
+`niqe, before`; DOUBLE columns that `records` does not define are metrics too. Import nothing from here before it is
+needed: it loads duckdb (extra `report`).
 """
 
 import tempfile
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from tss_ray.errors import InputError, SpecError, StorageError
 from tss_ray.records import MANIFEST_SCHEMA
@@ -48,6 +51,10 @@ COPIED = (
     "upload_s",
     "device_seconds",
     "output_bytes",
+    "padding_ratio",
+    "refused_device_s",
+    "metrics_s",
+    "holdout",
 )
 _DERIVED = {
     "in_px": "in_width * in_height",
@@ -91,7 +98,9 @@ class Manifest:
 
     connection: "duckdb.DuckDBPyConnection"
     metrics: tuple[str, ...]
-    """lr_consistency_psnr and every column that a metrics stage added, as columns of `rows`."""
+    """lr_consistency_psnr and every metric of the rows, as columns of `rows`."""
+    paired: tuple[str, ...] = ()
+    """Of `metrics`, those with a value of the bicubic enlargement too, in the column `before(name)`."""
 
     def ask(self, sql: str, parameters: list[Any] | None = None) -> list[dict[str, Any]]:
         """Return the answer to a query, a dictionary a row; only for answers that are small.
@@ -113,6 +122,11 @@ class Manifest:
         """Return the only row of an answer."""
         (row,) = self.ask(sql, parameters)
         return row
+
+
+def before(metric: str) -> str:
+    """Return the column that holds what the bicubic enlargement has of a metric."""
+    return f"{metric}, before"
 
 
 @contextmanager
@@ -169,10 +183,13 @@ def _open(connection: "duckdb.DuckDBPyConnection", output: str, spec: StoreSpec,
             if needed not in kinds:
                 raise StorageError(f"the parts below {output} have no column {needed}; give the folder of an output")
         lacking = [field for field in MANIFEST_SCHEMA if field.name not in kinds]
-        nulls = "".join(f", null::{_KINDS[str(field.type)]} as {field.name}" for field in lacking)
+        nulls = "".join(f", null::{_kind(field.type)} as {field.name}" for field in lacking)
         connection.execute(f"create view parts_{index} as select *{nulls} from found_{index}")
         metrics = tuple(n for n, kind in kinds.items() if kind == "DOUBLE" and n not in MANIFEST_SCHEMA.names)
-        columns = [*COPIED, *ORIGINS, *(f'"{name}"' for name in metrics)]
+        paired = _listed_metrics(connection, index) if "metrics" in kinds else ()
+        metrics = (*(name for name in metrics if name not in paired), *paired)
+        columns = [*COPIED, *ORIGINS, *(f'"{name}"' for name in metrics if name not in paired)]
+        columns += [sql for name in paired for sql in _metric_columns(name)]
         columns += [f"{sql} as {name}" for name, sql in _DERIVED.items()]
         connection.execute(f"create table rows_{index} as select {', '.join(columns)} from parts_{index}")
     except duckdb.Error as error:
@@ -183,7 +200,37 @@ def _open(connection: "duckdb.DuckDBPyConnection", output: str, spec: StoreSpec,
     if not index:
         connection.execute("create view rows as select * from rows_0")
         connection.execute("create view parts as select * from parts_0")
-    return Manifest(connection, ("lr_consistency_psnr", *metrics))
+    return Manifest(connection, ("lr_consistency_psnr", *metrics), paired)
+
+
+def _listed_metrics(connection: "duckdb.DuckDBPyConnection", index: int) -> tuple[str, ...]:
+    """Return the names of the metrics in the rows' lists."""
+    found = connection.execute(
+        f"select distinct m.name from (select unnest(metrics) as m from parts_{index} where metrics is not null) "
+        "where m.name is not null order by 1"
+    ).fetchall()
+    return tuple(str(row[0]) for row in found)
+
+
+def _metric_columns(name: str) -> tuple[str, str]:
+    """Return SQL of what a row's list says of a metric, after and before."""
+    text = "'" + name.replace("'", "''") + "'"
+    after, earlier = (f"[m.{side} for m in metrics if m.name = {text}][1]" for side in ("after", "before"))
+    return f"{after} as {quoted(name)}", f"{earlier} as {quoted(before(name))}"
+
+
+def quoted(column: str) -> str:
+    """Return SQL for the name of a column."""
+    return '"' + column.replace('"', '""') + '"'
+
+
+def _kind(kind: pa.DataType) -> str:
+    """Return what DuckDB calls a kind of Arrow that `records` has."""
+    if pa.types.is_list(kind):
+        return _kind(kind.value_type) + "[]"
+    if pa.types.is_struct(kind):
+        return f"struct({', '.join(f'{quoted(field.name)} {_kind(field.type)}' for field in kind)})"
+    return _KINDS[str(kind)]
 
 
 def _part_files(store: Store, output: str, folder: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """Where a run's outputs come from: model and licence, settings, seed, hardware; and what the manifest cannot say."""
 
 import json
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
@@ -13,13 +14,14 @@ from tss_ray.report.manifest import ORIGINS, Manifest
 from tss_ray.report.queries import plain
 from tss_ray.spec import StoreSpec
 from tss_ray.storage.layout import SPEC_KEY
+from tss_ray.storage.runs import Run
 from tss_ray.storage.stores import open_store
 
 _NUM_VALUES = 20
 _CARD = "card.json"
 
 
-def ask_provenance(manifest: Manifest, output: str, store: StoreSpec) -> dict[str, Any]:
+def ask_provenance(manifest: Manifest, output: str, store: StoreSpec, runs: Sequence[Run] = ()) -> dict[str, Any]:
     """Return what the rows and the stored settings say of the run, and with what this report was made.
 
     `columns` holds up to 20 values of every column that tells how rows were made, each with its number of rows: more
@@ -32,6 +34,7 @@ def ask_provenance(manifest: Manifest, output: str, store: StoreSpec) -> dict[st
         "columns": columns,
         "licences": {sha256: _licence(sha256, record) for sha256 in models},
         "settings": record,
+        "runs": list(runs),
         "report_made_with": {name: _version(name) for name in ("tss-ray", "duckdb")},
     }
 

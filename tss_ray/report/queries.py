@@ -1,6 +1,7 @@
 """The manifest, asked: every figure of a report is one query over all rows, answered in a few rows."""
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +18,8 @@ from tss_ray.report.figures import (
     TimeWhole,
     Totals,
 )
-from tss_ray.report.manifest import Manifest
+from tss_ray.report.manifest import Manifest, quoted
+from tss_ray.storage.runs import Run
 
 NUM_FOLDERS, NUM_EXAMPLES, NUM_TEXTURE_BINS = 50, 3, 20
 _DEEPEST = 6
@@ -33,6 +35,13 @@ _STAGES = {
     "denoise": ("denoise_s", "first forward to last, beside whatever else was in the batch"),
     "encode": ("encode_s", "stitching, LR consistency, pixels to bytes"),
     "upload": ("upload_s", "writing the output object"),
+}
+
+
+_BESIDE = {
+    "decode": "inputs were read, decoded and looked at",
+    "encode": "outputs were composed, encoded and written",
+    "metrics": "outputs were measured",
 }
 
 
@@ -55,10 +64,13 @@ def ask_totals(manifest: Manifest) -> Totals:
     return Totals(**found, working_s=_working_s(manifest))
 
 
-def cost(totals: Totals, device_usd_per_hour: float | None, devices: int | None) -> Cost:
-    """Work out what the run cost, from a price and a number of devices that were given, or without them."""
+def cost(
+    totals: Totals, device_usd_per_hour: float | None, devices: int | None, startup_s: float | None = None
+) -> Cost:
+    """Work out what the run cost, from a price and a number of devices where they are known, or without them."""
     held = devices is not None and totals.working_s is not None
-    charged_s = (devices or 0) * (totals.working_s or 0.0) if held else totals.device_seconds
+    held_s = (devices or 0) * ((totals.working_s or 0.0) + (startup_s or 0.0))
+    charged_s = held_s if held else totals.device_seconds
     return Cost(
         device_usd_per_hour=device_usd_per_hour,
         devices=devices,
@@ -89,13 +101,53 @@ def ask_image_time(manifest: Manifest) -> TimeWhole:
     return TimeWhole(whole, (*parts, rest))
 
 
-def device_time(totals: Totals, devices: int | None) -> TimeWhole:
-    """Split devices · working time into computing and idle. The whole is None where `devices` is not known."""
-    computed = TimePart("computing", totals.device_seconds, "forwards of the network and what surrounds them")
+def ask_device_time(manifest: Manifest, totals: Totals, devices: int | None, startup_s: float | None) -> TimeWhole:
+    """Split what was paid for, devices · (start-up + working time), into parts that add up to it.
+
+    Devices compute, or they do not; what work of other kinds can have cost is at most the time in which they did not,
+    so that time is shared out to decoding, encoding and metrics by their seconds, each at most its own, and the rest is
+    idle. Several of them run at once, so these are bounds from above. The whole is None where `devices` is not known.
+    """
+    found = manifest.ask_one("""
+        select coalesce(sum(device_seconds * (1 - 1 / greatest(padding_ratio, 1))), 0.0) as padding,
+          coalesce(sum(refused_device_s), 0.0) as refused,
+          coalesce(sum(coalesce(fetch_s, 0) + coalesce(decode_s, 0) + coalesce(probe_s, 0)), 0.0) as decode,
+          coalesce(sum(coalesce(encode_s, 0) + coalesce(upload_s, 0)), 0.0) as encode,
+          coalesce(sum(metrics_s), 0.0) as metrics from rows""")
+    padding, refused = found.pop("padding"), found.pop("refused")
+    computed = (
+        TimePart("denoising", totals.device_seconds - padding, "forwards of the network over pixels of images"),
+        TimePart("padding", padding, "forwards over what tiles hold beyond their image"),
+        TimePart("retries", refused, "forwards whose output a gate refused"),
+    )
     if devices is None or totals.working_s is None:
-        return TimeWhole(None, (computed,))
-    whole = devices * totals.working_s
-    return TimeWhole(whole, (computed, TimePart("idle", whole - totals.device_seconds, "held, and not computing")))
+        return TimeWhole(None, computed)
+    not_computing = devices * totals.working_s - totals.device_seconds - refused
+    share = min(1.0, max(not_computing, 0.0) / sum(found.values())) if any(found.values()) else 0.0
+    others = [
+        TimePart(name, share * found[name], f"at most: devices did not compute while {meaning}")
+        for name, meaning in _BESIDE.items()
+    ]
+    left = not_computing - min(max(not_computing, 0.0), sum(found.values()))
+    idle = TimePart("idle", left, "held, and nothing of the above")
+    startup = TimePart("start-up", devices * (startup_s or 0.0), "from a run's start to its first image")
+    whole = devices * (totals.working_s + (startup_s or 0.0))
+    return TimeWhole(whole, (startup, *computed, *others, idle))
+
+
+def ask_startup_s(manifest: Manifest, runs: Sequence[Run]) -> float | None:
+    """Return Σ over runs of what lies between a run's start and its first row; None where no run is known."""
+    if not runs:
+        return None
+    starts = sorted(round(datetime.fromisoformat(run.started_at).timestamp() * 1e6) for run in runs)
+    ends = [*starts[1:], 2**62]
+    total = 0.0
+    for start, end in zip(starts, ends, strict=True):
+        first = manifest.ask_one(
+            "select min(started_us) as at from rows where started_us >= $1 and started_us < $2", [start, end]
+        )["at"]
+        total += 0.0 if first is None else (first - start) / 1e6
+    return total
 
 
 def ask_steps(manifest: Manifest) -> tuple[StepCount, ...]:
@@ -131,7 +183,7 @@ def ask_quality(manifest: Manifest) -> tuple[Spread, ...]:
     for name in manifest.metrics:
         found = manifest.ask_one(f"""
             select count(v) as num, avg(v) as mean, quantile_cont(v, [0.01, 0.05, 0.5]) as at
-            from (select "{name}" as v from rows where status = 'done' and isfinite("{name}"))""")
+            from (select {quoted(name)} as v from rows where status = 'done' and isfinite({quoted(name)}))""")
         p1, p5, p50 = found["at"] or (None, None, None)
         spreads.append(Spread(name, found["num"], found["mean"], p1, p5, p50))
     return tuple(spreads)

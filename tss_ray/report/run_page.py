@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 
 from tss_ray.report.charts import Bar, Mark, bar_chart, density_chart, share_strip
-from tss_ray.report.figures import Example, Figures, Spread, TimeWhole, as_json
+from tss_ray.report.figures import Example, Figures, Saving, Spread, TimeWhole, as_json
 from tss_ray.report.gallery import Pair
 from tss_ray.report.page import Tile, escape, page, section, table, tiles
-from tss_ray.report.words import NONE, count, duration, megapixels, number, percent, shortened, usd
+from tss_ray.report.words import NONE, between, count, duration, megapixels, number, percent, shortened, usd
 
 STYLE = """
 .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 1.2rem }
@@ -33,6 +33,7 @@ document.addEventListener("input", (event) => {
 """
 _MESSAGE_CHARACTERS = 300
 _MAX_STEP_BARS = 60
+_MAX_RUNS = 20
 
 
 def run_page(figures: Figures, pictures: Mapping[str, Pair]) -> str:
@@ -45,6 +46,7 @@ def run_page(figures: Figures, pictures: Mapping[str, Pair]) -> str:
         _time(figures),
         _steps(figures),
         _quality(figures),
+        _saving(figures),
         _folders(figures),
         _faults(figures),
         _gallery("Worst by LR consistency", figures.worst, pictures, _WORST),
@@ -91,7 +93,8 @@ def headline(figures: Figures) -> list[Tile]:
 def _time(figures: Figures) -> str:
     note = (
         "Of an image: from its row's start to its end, added up over images, of which many are under way at once. Of "
-        "the devices: while at least one image was under way, pauses between runs left out."
+        "the devices, which is what is paid for: from the start of a run, and while at least one image was under way; "
+        "pauses between runs are left out."
     )
     parts = [
         _whole("Time of images", figures.image_time),
@@ -164,7 +167,78 @@ def _quality(figures: Figures) -> str:
         "invented or shifted. A bicubic enlargement scores high without adding anything. Other rows are metrics that "
         "were asked for."
     )
-    return section("Quality", drawn + table(["metric", "images", "mean", "p1", "p5", "p50"], rows), note)
+    return section(
+        "Quality", drawn + table(["metric", "images", "mean", "p1", "p5", "p50"], rows) + _gains(figures), note
+    )
+
+
+def _gains(figures: Figures) -> str:
+    if not figures.gains:
+        return ""
+    directions = _lower_is_better(figures)
+    rows = [
+        (
+            g.name,
+            {True: "lower is better", False: "higher is better", None: ""}[directions.get(g.name)],
+            count(g.images),
+            *(number(v, 3) for v in (g.before_p1, g.after_p1, g.before_p5, g.after_p5, g.before_p50, g.after_p50)),
+            between(g.gain, 3),
+        )
+        for g in figures.gains
+    ]
+    head = ["metric", "", "images", "p1 before", "after", "p5 before", "after", "p50 before", "after", "gain [95%]"]
+    told = "Before: the bicubic enlargement of the input. After: the file. Images of the holdout are not among these."
+    return f"<h3>Gain over resampling</h3><p>{told}</p>" + table(head, rows, num_left=2)
+
+
+def _lower_is_better(figures: Figures) -> dict[str, bool]:
+    """Return what the runs noted of their metrics' directions."""
+    facts = [run.metrics for run in figures.provenance["runs"]]
+    return {name: bool(fact.get("lower_is_better")) for each in facts for name, fact in each.items()}
+
+
+def _saving(figures: Figures) -> str:
+    saving, parts = figures.saving, []
+    if saving is not None:
+        parts.append(f"<p>{escape(saving_text(saving))}</p>")
+        rows = [
+            (
+                q.name,
+                {True: "no difference seen", False: "differs", None: "cannot be told"}[q.is_equal],
+                count(q.images),
+                number(q.mean_holdout, 4),
+                number(q.mean_others, 4),
+                between(q.lost, 4),
+            )
+            for q in saving.quality
+        ]
+        head = ["metric", "", "holdout images", "holdout", "others", "holdout − others [95%]"]
+        parts.append(table(head, rows, num_left=2))
+    if figures.predictions:
+        plan = [(p.name, number(p.predicted, 3), number(p.actual, 3), percent(p.error)) for p in figures.predictions]
+        parts.append("<h3>The plan</h3>" + table(["", "predicted", "actual", "off by"], plan))
+    if not parts:
+        return ""
+    return section(
+        "Against the top rung and the plan",
+        "".join(parts),
+        "The holdout ran the top rung whatever it cost; which images are in it, their keys decide.",
+    )
+
+
+def saving_text(saving: Saving) -> str:
+    """Return the saving in a sentence."""
+    if saving.nfe_saved is None:
+        return "The saving against the top rung cannot be told: fewer than two images ran by the plan."
+    low, high = percent(saving.nfe_saved.low), percent(saving.nfe_saved.high)
+    told = f"{percent(saving.nfe_saved.mean)} of NFE saved against the top rung for every image (95%: {low} to {high})"
+    known = [entry for entry in saving.quality if entry.is_equal is not None]
+    different = [entry.name for entry in known if not entry.is_equal]
+    if not known:
+        return f"{told}; at which quality cannot be told from a holdout of {count(saving.holdout)}."
+    if different:
+        return f"{told}; the {count(saving.holdout)} images of the holdout differ in {', '.join(different)}."
+    return f"{told}, at equal quality as far as {count(saving.holdout)} images of the holdout can tell."
 
 
 def _marks(spread: Spread | None, first: float, width: float) -> list[Mark]:
@@ -249,6 +323,10 @@ def _provenance(figures: Figures) -> str:
         rows += [(name if k == 0 else "", _shown(v["value"]), count(v["images"])) for k, v in enumerate(values)]
     for sha256, licence in origin["licences"].items():
         rows.append(("licence", f"{licence or 'not known'} ({sha256[:12]}…)", ""))
+    for run in origin["runs"][-_MAX_RUNS:]:
+        devices = NONE if run.devices is None else count(run.devices)
+        made_with = ", ".join(f"{name} {value}" for name, value in run.made_with.items())
+        rows.append(("run", f"{run.started_at}, {devices} devices: {made_with}", ""))
     for name, number_of in origin["report_made_with"].items():
         rows.append(("report made with", f"{name} {number_of or 'not installed as a package'}", ""))
     settings = escape(json.dumps(as_json(origin["settings"]), indent=1, ensure_ascii=False))

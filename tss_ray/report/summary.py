@@ -5,8 +5,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from tss_ray.report.figures import Figures, TimeWhole
-from tss_ray.report.run_page import headline
-from tss_ray.report.words import count, duration, percent, shortened
+from tss_ray.report.run_page import headline, saving_text
+from tss_ray.report.words import between, count, duration, number, percent, shortened
 
 _FAULTS = 8
 
@@ -21,6 +21,12 @@ def summary(figures: Figures) -> Group:
         table.add_row(tile.value, tile.label, tile.note)
     parts: list[Table | str] = [table]
     parts += [_whole(title, whole) for title, whole in _wholes(figures) if whole.seconds]
+    if figures.gains:
+        parts.append(_gains(figures))
+    if figures.saving is not None:
+        parts.append(saving_text(figures.saving))
+    if figures.predictions:
+        parts.append(_predictions(figures))
     parts.append(_steps(figures))
     if figures.faults:
         parts.append(_faults(figures))
@@ -43,6 +49,21 @@ def _steps(figures: Figures) -> Table:
     table = _plain("steps", "images", "share")
     for entry in figures.steps:
         table.add_row(str(entry.num_steps), count(entry.images), percent(entry.images / max(figures.totals.done, 1)))
+    return table
+
+
+def _gains(figures: Figures) -> Table:
+    table = _plain("metric", "images", "bicubic, p50", "output, p50", "gain [95%]")
+    for gain in figures.gains:
+        middle = (number(gain.before_p50, 3), number(gain.after_p50, 3))
+        table.add_row(escape(gain.name), count(gain.images), *middle, escape(between(gain.gain, 3)))
+    return table
+
+
+def _predictions(figures: Figures) -> Table:
+    table = _plain("the plan", "predicted", "actual", "off by")
+    for each in figures.predictions:
+        table.add_row(each.name, number(each.predicted, 3), number(each.actual, 3), percent(each.error))
     return table
 
 

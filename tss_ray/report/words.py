@@ -1,5 +1,7 @@
 """Numbers as people read them; what is not known is a dash."""
 
+from tss_ray.quality.bootstrap import Interval
+
 NONE = "–"
 
 
@@ -11,6 +13,13 @@ def count(value: float | None) -> str:
 def number(value: float | None, decimals: int = 2) -> str:
     """Return a number with so many decimals."""
     return NONE if value is None else f"{value:,.{decimals}f}"
+
+
+def between(interval: Interval | None, decimals: int = 2) -> str:
+    """Return a mean and the ends of its interval."""
+    if interval is None:
+        return NONE
+    return f"{interval.mean:+,.{decimals}f} [{interval.low:+,.{decimals}f}, {interval.high:+,.{decimals}f}]"
 
 
 def percent(share: float | None) -> str:

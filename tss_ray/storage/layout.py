@@ -8,6 +8,7 @@ run/summary.json                                              counts; there exac
 run/overwritten/part-<16 hex>.parquet                         rows whose objects are yet to be deleted (`overwrite`)
 run/<spec_hash>/promises-000000.parquet                       which steps were promised (`promises`)
 run/spec.json                                                 the settings of the last run
+run/runs.json                                                 when each run began, with how many devices (`runs`)
 run/lease.json                                                who is writing, or wrote last (`lease`)
 report/report.html, report.json                               what `tss-ray report` says of the rows
 """
@@ -22,6 +23,7 @@ RUN = "run/"
 REPORT = "report/"
 SPEC_KEY = "run/spec.json"
 SUMMARY_KEY = "run/summary.json"
+RUNS_KEY = "run/runs.json"
 OVERWRITTEN = "run/overwritten/"
 LEASE_KEY = "run/lease.json"
 

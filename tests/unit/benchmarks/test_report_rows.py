@@ -53,3 +53,12 @@ def test_parts_hold_all_rows_and_compress_as_real_ones_do(tmp_path: Path) -> Non
 @pytest.mark.parametrize(("rows", "name"), [(10_000_000, "10m"), (200_000, "200k"), (1500, "1500"), (7, "7")])
 def test_the_line_names_the_rows_asked_for(rows: int, name: str) -> None:
     assert report.short(rows) == name
+
+
+def test_one_image_in_twenty_has_two_metrics_and_quarantined_ones_have_none() -> None:
+    rows = table_to_rows(synthetic_rows(0, 3000, np.random.default_rng(0)))
+    measured = [row for row in rows if row.metrics is not None]
+    assert 100 < len(measured) < 200
+    assert all(row.status == "done" for row in measured)
+    assert all([value["name"] for value in row.metrics or ()] == ["niqe", "piqe"] for row in measured)
+    assert len({value["after"] for row in measured for value in row.metrics or ()}) == 2 * len(measured)

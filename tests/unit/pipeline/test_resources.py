@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tss_ray.errors import SpecError
 from tss_ray.pipeline.resources import ResourcePlan, plan_resources
-from tss_ray.spec import ComputeSpec
+from tss_ray.spec import ComputeSpec, MetricsSpec
 
 
 def plan(num_cpus: float, num_gpus: float = 0, **compute: object) -> ResourcePlan:
@@ -137,3 +137,16 @@ def test_a_range_asks_for_places_of_its_least_only() -> None:
 def test_a_range_has_two_ends_in_order(settings: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"need min_actors <= actors, .*; give compute\.actors"):
         ComputeSpec.model_validate(settings)
+
+
+def test_metrics_take_at_most_an_eighth_of_the_cpus_and_nothing_where_none_are_asked_for() -> None:
+    asked = MetricsSpec(names=("niqe",))
+    assert plan_resources(ComputeSpec(), [64.0], 8, MetricsSpec()).metric_workers == 0
+    on_gpus = plan_resources(ComputeSpec(), [64.0], 8, asked)
+    assert (on_gpus.metric_workers, on_gpus.metric_cpus) == (8, 1.0)
+    small = plan_resources(ComputeSpec(), [1.0], 0, asked)
+    taken = small.actor_cpus + small.prepare_cpus + small.commit_cpus + small.metric_workers * small.metric_cpus
+    assert (small.metric_workers, small.metric_cpus) == (1, 0.125)
+    assert taken <= 1
+    with pytest.raises(SpecError, match=r"lower metrics\.workers"):
+        plan_resources(ComputeSpec(), [1.0], 0, MetricsSpec(names=("niqe",), workers=1000))

@@ -1,0 +1,106 @@
+"""What a run was worth: gains over resampling, savings against the top rung, what was predicted against what came.
+
+Millions of rows cannot be resampled one by one: they are cut by the hash of their key into groups, which vary as the
+groups do; see `quality.bootstrap.interval_of_groups`.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from tss_ray.budget.target import planned_choice, target_problem
+from tss_ray.quality.bootstrap import interval_of_group_difference, interval_of_groups
+from tss_ray.report.figures import Gain, HeldOut, Prediction, Saving
+from tss_ray.report.manifest import Manifest, before, quoted
+from tss_ray.spec import TargetSpec
+
+_NUM_GROUPS = 2048
+_GROUP = f"md5_number_lower(image_key) % {_NUM_GROUPS}"
+_FREE = "status = 'done' and not coalesce(holdout, false)"
+
+_ENDS = ("before_p1", "before_p5", "before_p50", "after_p1", "after_p5", "after_p50")
+
+Groups = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def ask_gains(manifest: Manifest) -> tuple[Gain, ...]:
+    """Ask for every metric that was measured before and after."""
+    return tuple(gain for name in manifest.paired if (gain := _gain(manifest, name)) is not None)
+
+
+def _gain(manifest: Manifest, name: str) -> Gain | None:
+    one, other = quoted(before(name)), quoted(name)
+    where = f"{_FREE} and isfinite({one}) and isfinite({other})"
+    found = manifest.ask_one(f"""
+        select count(*) as images, quantile_cont({one}, [0.01, 0.05, 0.5]) as one,
+          quantile_cont({other}, [0.01, 0.05, 0.5]) as other from rows where {where}""")
+    if not found["images"]:
+        return None
+    gain = interval_of_groups(*_groups(manifest, f"{other} - {one}", "1", where))
+    ends = dict(zip(_ENDS, (*found["one"], *found["other"]), strict=True))
+    return Gain(name, found["images"], **ends, gain=gain)
+
+
+def ask_saving(manifest: Manifest) -> Saving | None:
+    """Ask what the holdout tells; None for a run without one."""
+    held = "status = 'done' and holdout"
+    num = manifest.ask_one(f"select count(*) as num from rows where {held}")["num"]
+    if not num:
+        return None
+    top = "num_tiles * num_steps_top_rung"
+    saved = interval_of_groups(*_groups(manifest, f"{top} - nfe", top, f"{_FREE} and {top} > 0"))
+    quality = []
+    for name in manifest.metrics:
+        column = quoted(name)
+        sides = [_groups(manifest, column, "1", f"{side} and isfinite({column})") for side in (held, _FREE)]
+        sums = [float(counts.sum()) for _, counts in sides]
+        if all(sums):
+            means = [float(values.sum()) / of for (values, _), of in zip(sides, sums, strict=True)]
+            lost = interval_of_group_difference(sides[0], sides[1])
+            quality.append(HeldOut(name, int(sums[0]), means[0], means[1], lost))
+    return Saving(saved, num, tuple(quality))
+
+
+def ask_predictions(manifest: Manifest, record: dict[str, Any] | None) -> tuple[Prediction, ...]:
+    """Compare the plan that the settings of the last run hold with the rows; nothing for a run without one.
+
+    The plan's figures follow from its bins alone, at the choice that the run began with.
+    """
+    target = _target(record)
+    if target is None:
+        return ()
+    expected = target_problem(target).expect(planned_choice(target))
+    found = manifest.ask_one("""
+        select coalesce(sum(device_seconds), 0.0) as device_s, coalesce(sum(nfe), 0)::double as steps,
+          coalesce(sum(nfe) / nullif(sum(num_tiles), 0), 0.0)::double as mean_steps,
+          coalesce(avg(num_tiles), 0.0)::double as tiles
+        from rows where status = 'done' and budget_policy = 'target'""")
+    name = {"device_s": "device-seconds", "steps": "NFE"}[target.cost_unit]
+    rows = [
+        Prediction(name, expected.cost, found[target.cost_unit]),
+        Prediction("mean steps of a tile", expected.steps, found["mean_steps"]),
+        Prediction("tiles of an image", target.tiles_per_image, found["tiles"]),
+    ]
+    if target.cap is not None:
+        rows.insert(1, Prediction(f"{name}, against the cap", target.cap, found[target.cost_unit]))
+    return tuple(rows)
+
+
+def _target(record: dict[str, Any] | None) -> TargetSpec | None:
+    try:
+        found = (record or {})["spec"]["budget"]["target"]
+        return None if found is None else TargetSpec.model_validate(found)
+    except (KeyError, TypeError, ValidationError):
+        return None
+
+
+def _groups(manifest: Manifest, value: str, weight: str, where: str) -> Groups:
+    """Return the sums of a value and of a weight, group by group: images themselves where they are few."""
+    few = manifest.ask_one(f"select count(*) as num from rows where {where}")["num"] <= _NUM_GROUPS
+    found = manifest.ask(
+        f"select sum({value})::double as sums, sum({weight})::double as counts from rows where {where} "
+        f"group by {'image_key' if few else _GROUP} order by min(image_key)"
+    )
+    return np.array([row["sums"] for row in found], float), np.array([row["counts"] for row in found], float)
