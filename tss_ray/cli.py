@@ -68,6 +68,8 @@ def upscale(
     retry_quarantined: Annotated[
         str | None, typer.Option(metavar="KINDS", help="try quarantined inputs again: all, or error kinds with commas")
     ] = None,
+    log_format: Annotated[str | None, typer.Option(help="text, or json: an object a line, on standard error")] = None,
+    device_usd_per_hour: Annotated[float | None, typer.Option(help="so that cost is told while the job runs")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="any setting, like plan.n=3; repeatable")] = None,
 ) -> None:
     """Upscale every image of INPUT, by 4 as a rule, into OUTPUT, and write one manifest row for each."""
@@ -92,6 +94,8 @@ def upscale(
         "encode.metadata": metadata,
         "encode.icc": icc,
         "decode.animation": animation,
+        "telemetry.log_format": log_format,
+        "telemetry.device_usd_per_hour": device_usd_per_hour,
     }
     overrides = {key: value for key, value in flags.items() if value is not None} | parse_settings(settings or [])
     if budget is not None:
@@ -103,7 +107,7 @@ def upscale(
     from tss_ray.display import JobDisplay, closing_table  # here: --help and a wrong flag need neither Ray nor torch
     from tss_ray.pipeline.job import Start, run_job
 
-    with JobDisplay(Console(stderr=True)) as watcher:
+    with JobDisplay(Console(stderr=True, quiet=job.telemetry.log_format == "json")) as watcher:
         result = run_job(job, watcher, Start(take_over, overwrite, kinds))
     _stdout().print(closing_table(result))
     if result.stopped and not result.complete:

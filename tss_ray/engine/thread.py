@@ -62,6 +62,21 @@ class EngineThread:
         return self._engine.stats
 
     @property
+    def max_batch(self) -> int:
+        """Tiles per forward at most, at present."""
+        return self._engine.max_batch
+
+    @property
+    def device(self) -> torch.device:
+        """What the engine runs on."""
+        return self._engine.device
+
+    @property
+    def num_open(self) -> int:
+        """Images that were submitted and are not finished."""
+        return len(self._open)
+
+    @property
     def idle_s(self) -> float:
         """Seconds without any image, since the first one came: how long the device waited for its callers."""
         return self._idle_s

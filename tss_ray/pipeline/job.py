@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import FrameType
 from typing import Any
 
@@ -22,10 +22,12 @@ from tss_ray.models.card import ModelCard
 from tss_ray.models.registry import EMBEDDED, check_model
 from tss_ray.pipeline.commit import Totals
 from tss_ray.pipeline.graph import run_graph
+from tss_ray.pipeline.meters import meters
 from tss_ray.pipeline.monitor import Tally, start_monitor
 from tss_ray.pipeline.nodes import await_nodes, check_nodes
 from tss_ray.pipeline.promiser import promises
 from tss_ray.pipeline.resources import plan_resources
+from tss_ray.pipeline.teller import Teller
 from tss_ray.spec import JobSpec
 from tss_ray.storage.inputs import list_inputs
 from tss_ray.storage.key_list import KeyList, write_key_list
@@ -38,6 +40,7 @@ from tss_ray.storage.rewrite import drop_doubled, take_back_quarantined
 from tss_ray.storage.stores import Store, open_store
 from tss_ray.storage.summary import clear_summary, write_summary
 from tss_ray.storage.uris import absolute_uri
+from tss_ray.telemetry.log import configure
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +103,7 @@ def run_job(spec: JobSpec, watcher: Watcher | None = None, start: Start | None =
     spec = _absolute(spec)
     output, spec_hash = _preflight(spec)
     with hold_lease(output, start.take_over, watcher.waiting) as lease:
+        configure(spec.telemetry.log_format, spec.telemetry.log_level, run_id=lease.run_id)
         return _run(spec, spec_hash, output, lease, watcher, start)
 
 
@@ -118,11 +122,16 @@ def _run(spec: JobSpec, spec_hash: str, output: Store, lease: Lease, watcher: Wa
     if key_list.num_todo:
         clear_summary(output)
         output.write(SPEC_KEY, _spec_record(spec, spec_hash), "application/json")
-        with _cluster(), _Attention(watcher, lease) as attention:
+        with (
+            _cluster(),
+            Teller(spec, output, lease, key_list, meters()) as teller,
+            _Attention(watcher, lease, teller) as attention,
+        ):
             nodes = await_nodes(spec.compute, lambda: attention.stopped)
             if nodes is not None:
                 check_nodes(spec, spec_hash)
                 resources = plan_resources(spec.compute, *nodes)
+                teller.hold(resources)
                 log.info("job %s: %d images, %s", spec_hash, key_list.num_todo, resources)
                 with (
                     _told_by(lease),
@@ -139,6 +148,8 @@ def _run(spec: JobSpec, spec_hash: str, output: Store, lease: Lease, watcher: Wa
     num_before = key_list.num_listed - key_list.num_todo
     wall_s = time.monotonic() - began
     result = JobResult(totals, key_list.num_listed, num_before, stopped, wall_s, spec.output, num_taken_back)
+    if key_list.num_todo:
+        teller.end(asdict(result))
     if result.complete and len(ledger.names) >= key_list.num_listed:
         write_summary(output, spec_hash, key_list.num_listed, ledger)
     return result
@@ -236,9 +247,9 @@ def _cluster() -> Iterator[None]:
 class _Attention:
     """Watches counts and signals beside the graph: signals are only noted by their handler, a thread acts on them."""
 
-    def __init__(self, watcher: Watcher, lease: Lease) -> None:
-        self.monitor = start_monitor()
-        self._watcher, self._lease = watcher, lease
+    def __init__(self, watcher: Watcher, lease: Lease, teller: Teller) -> None:
+        self.monitor = start_monitor(lease.run_id)
+        self._watcher, self._lease, self._teller = watcher, lease, teller
         self._asked, self._over = threading.Event(), threading.Event()
         self._asked_at = 0.0
         self._thread = threading.Thread(target=self._watch, name="attention", daemon=True)
@@ -284,6 +295,8 @@ class _Attention:
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # it may be waiting
                     ended = True
             with suppress(GetTimeoutError):
-                self._watcher.progress(ray.get(self.monitor.tally.remote(), timeout=_PATIENCE_S))
+                tally = ray.get(self.monitor.tally.remote(), timeout=_PATIENCE_S)
+                self._watcher.progress(tally)
+                self._teller.see(tally, stopping=told)
             if over:
                 return

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import ray
 import torch
 from numpy.typing import NDArray
 
@@ -32,8 +33,10 @@ from tss_ray.models.registry import load_model
 from tss_ray.pipeline.finish import finish
 from tss_ray.pipeline.floor import Floor
 from tss_ray.pipeline.journal import DEATHS_ALONE, KILLED, WatchedBlock
-from tss_ray.pipeline.monitor import StopSignal, Tally
+from tss_ray.pipeline.meters import meters, tell_upscaled
+from tss_ray.pipeline.monitor import StopSignal, Tally, worker_logs
 from tss_ray.pipeline.plans import image_request
+from tss_ray.pipeline.pulse import Pulse, actor_name
 from tss_ray.pipeline.rows import PreparedImage, prepared_images
 from tss_ray.records import ManifestRow, rows_to_table
 from tss_ray.spec import JobSpec
@@ -76,10 +79,12 @@ class Upscaler:
         self._engine = EngineThread(make_engine(spec, model, device), threads)
         self._output = open_store(spec.output, spec.store)
         self._stopping, self._floor = StopSignal(monitor), Floor()
+        self._pulse = Pulse(self._engine, meters(), actor_name()) if ray.is_initialized() else None
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return the block's manifest rows, in order; what was not begun when the run was stopped stays pending."""
         torch.set_num_threads(1)  # of this thread: the cores belong to the engine, and calls are parallel already
+        worker_logs(self._spec.telemetry, self._monitor)
         images = prepared_images(block)
         image_keys = [image.row.image_key for image in images]
         with self._floor.together():  # before the journal: who only waits is no suspect
@@ -88,8 +93,15 @@ class Upscaler:
         if rows is None:
             rows = [self._alone(image, watched) for image in images]
         watched.end()
-        log.info("%d images; the engine so far: %s, %.1f s idle", len(rows), self._engine.stats, self._engine.idle_s)
+        self._tell(rows)
         return rows_to_table(rows)
+
+    def _tell(self, rows: list[ManifestRow]) -> None:
+        tell_upscaled(meters(), rows)
+        if self._pulse is not None:
+            self._pulse.beat()
+        stats, told = self._engine.stats, {"stage": "upscale", "num_images": len(rows)}
+        log.info("%d images; the engine so far: %s, %.1f s idle", len(rows), stats, self._engine.idle_s, extra=told)
 
     def _together(self, images: list[PreparedImage]) -> list[ManifestRow]:
         begun = [(image, self._begin(image)) for image in images]
@@ -127,7 +139,11 @@ class Upscaler:
             row = finished
         elif row.status == "pending":  # the run was stopped before it was fetched
             return row
-        self._monitor.add.remote(Tally(int(row.status == "done"), int(row.status == "quarantined"), row.num_steps or 0))
+        done = row.status == "done"
+        self._monitor.add.remote(Tally(int(done), int(not done), row.num_steps or 0, row.device_seconds or 0.0))
+        level = logging.DEBUG if done else logging.INFO
+        told = {"image_key": row.image_key, "status": row.status, "error_kind": row.error_kind}
+        log.log(level, "%s", row.error_message or row.status, extra=told)
         return replace(row, finished_at=datetime.now(UTC))
 
     def _upscaled(self, image: PreparedImage, future: "Future[DenoisedImage] | None") -> ManifestRow | None:

@@ -8,6 +8,7 @@ run/overwritten/part-<16 hex>.parquet                         rows whose objects
 run/<spec_hash>/promises-000000.parquet                       which steps were promised (`promises`)
 run/spec.json                                                 the settings of the last run
 run/lease.json                                                who is writing, or wrote last (`lease`)
+run/progress.json                                             how far the last run is, or came (`progress`)
 report/report.html, report.json                               what `tss-ray report` says of the rows
 """
 
@@ -23,6 +24,7 @@ SPEC_KEY = "run/spec.json"
 SUMMARY_KEY = "run/summary.json"
 OVERWRITTEN = "run/overwritten/"
 LEASE_KEY = "run/lease.json"
+PROGRESS_KEY = "run/progress.json"
 
 IMAGE_EXTENSIONS = frozenset(
     (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".jxl", ".ppm")

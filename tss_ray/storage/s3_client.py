@@ -5,7 +5,7 @@ import functools
 import os
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import boto3.session
@@ -14,6 +14,7 @@ from botocore.config import Config
 
 from tss_ray.errors import AccessRefusedError, ImageError, ObjectNotFoundError, StorageError, TssRayError
 from tss_ray.spec import StoreSpec
+from tss_ray.storage.tries import TRIES
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -85,9 +86,16 @@ def _build(spec: StoreSpec, plain_checksums: bool) -> "S3Client":
             Config(request_checksum_calculation="when_required", response_checksum_validation="when_required")
         )
     # A session of our own: boto3's default one is not safe to share between threads.
-    return boto3.session.Session().client(
+    made = boto3.session.Session().client(
         "s3", endpoint_url=spec.s3_endpoint_url, region_name=spec.s3_region, config=config
     )
+    made.meta.events.register("after-call.s3", _count_tries)
+    return made
+
+
+def _count_tries(parsed: dict[str, Any], **_: object) -> None:
+    """Hear from botocore how often a request that got an answer had been sent again."""
+    TRIES.add(parsed.get("ResponseMetadata", {}).get("RetryAttempts", 0))
 
 
 @contextlib.contextmanager
