@@ -107,17 +107,18 @@ def upscale(
     from tss_ray.display import JobDisplay, closing_table  # here: --help and a wrong flag need neither Ray nor torch
     from tss_ray.pipeline.job import Start, run_job
 
-    with JobDisplay(Console(stderr=True, quiet=job.telemetry.log_format == "json")) as watcher:
+    aside = Console(stderr=True, quiet=job.telemetry.log_format == "json")  # then nothing but objects goes there
+    with JobDisplay(aside) as watcher:
         result = run_job(job, watcher, Start(take_over, overwrite, kinds))
     _stdout().print(closing_table(result))
     if result.stopped and not result.complete:
-        Console(stderr=True).print("stopped before the end; run the same command again to go on")
+        aside.print("stopped before the end; run the same command again to go on")
         raise typer.Exit(_STOPPED_EXIT)
     if not result.complete:
         raise typer.Exit(_INCOMPLETE_EXIT)
     if result.totals.quarantined:
         told = f"{result.totals.quarantined} inputs were quarantined: see error_kind and error_message in the manifest"
-        Console(stderr=True).print(told)
+        aside.print(told)
         if job.strict:
             raise typer.Exit(_STRICT_EXIT)
 

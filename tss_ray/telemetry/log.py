@@ -56,11 +56,13 @@ def configure(log_format: LogFormat, level: LogLevel | None, stream: TextIO | No
     Without a level JSON says `info` and more, and text is left as the process has it.
     """
     ours = logging.getLogger(_OURS)
-    for handler in [h for h in ours.handlers if isinstance(h, _Handler)]:
+    before = [handler for handler in ours.handlers if isinstance(handler, _Handler)]
+    for handler in before:
         ours.removeHandler(handler)
     if log_format == "text" and level is None:
-        ours.propagate = True
-        ours.setLevel(logging.NOTSET)
+        if before:
+            ours.propagate = True
+            ours.setLevel(logging.NOTSET)
         return
     handler = _Handler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter(**always) if log_format == "json" else logging.Formatter(_TEXT))

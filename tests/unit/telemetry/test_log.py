@@ -72,3 +72,6 @@ def test_text_without_a_level_leaves_the_process_as_it_was(
     logging.getLogger("tss_ray").warning("as ever")
     assert not lines.getvalue()
     assert "as ever" in caplog.text
+    with caplog.at_level(logging.INFO, "tss_ray"):
+        configure("text", None)
+        assert logging.getLogger("tss_ray").level == logging.INFO
