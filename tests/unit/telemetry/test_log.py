@@ -40,6 +40,7 @@ def test_odd_keys_and_line_breaks_stay_on_one_line(lines: io.StringIO) -> None:
     logging.getLogger("tss_ray").warning("two\nlines", extra={"image_key": "a\udcff\n.png"})
     (line,) = told(lines)
     assert (line["message"], line["image_key"]) == ("two\nlines", "a\udcff\n.png")
+    assert lines.getvalue().isascii(), "a key may hold what no UTF-8 can"
 
 
 def test_an_exception_comes_with_its_traceback(lines: io.StringIO) -> None:
