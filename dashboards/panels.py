@@ -70,9 +70,9 @@ def rate(metric: Metric, by: str = "", also: str = "", part: str = "") -> str:
     return f"sum{_by(by)} (rate({metric.series}{part}{_chosen(also)}[{WINDOW}]))"
 
 
-def mean(metric: Metric, by: str = "") -> str:
-    """Return the mean of what a histogram saw."""
-    return f"{rate(metric, by, part='_sum')} / {rate(metric, by, part='_count')}"
+def mean(total: Metric, metric: Metric, by: str = "") -> str:
+    """Return the mean of what a histogram saw, from the counter that adds it up; see `names` for why."""
+    return f"{rate(total, by)} / {rate(metric, by, part='_count')}"
 
 
 def quantile(share: float, metric: Metric, by: str = "") -> str:
@@ -146,7 +146,7 @@ OPERATORS = Board(
                     "Wall-clock of an image; commit is of a part. What is longest of fetch, decode and probe, or of "
                     "encode and upload, says which side to help.",
                     "s",
-                    _one(mean(names.STAGE_SECONDS, "stage"), "{{stage}}"),
+                    _one(mean(names.STAGE_SUM, names.STAGE_SECONDS, "stage"), "{{stage}}"),
                 ),
                 Panel(
                     "Seconds of a stage, 95%",
@@ -310,7 +310,7 @@ PAYERS = Board(
                     _one(f"1 - {rate(names.NFE)} / {rate(names.NFE_TOP_RUNG)}"),
                     top=1,
                 ),
-                Panel("Steps an image, mean", "Of upscaled images.", "short", _one(mean(names.STEPS))),
+                Panel("Steps an image, mean", "Of upscaled images.", "short", _one(mean(names.STEPS_RUN, names.STEPS))),
                 Panel(
                     "Images by steps",
                     "A second, with at most so many steps.",

@@ -93,6 +93,7 @@ def tell_upscaled(told: Meters, rows: Iterable[ManifestRow]) -> None:
 def _tell_done(told: Meters, row: ManifestRow) -> None:
     num_tiles = row.num_tiles or 0
     told.observe(names.STEPS, row.num_steps)
+    told.count(names.STEPS_RUN, row.num_steps or 0)
     told.observe(names.LR_CONSISTENCY, row.lr_consistency_psnr)
     told.observe(names.COLOUR_DELTA_E, row.colour_delta_e)
     told.count(names.NFE, row.nfe or 0)
@@ -104,14 +105,19 @@ def _tell_done(told: Meters, row: ManifestRow) -> None:
 
 def _tell_stages(told: Meters, row: ManifestRow, stages: Iterable[str]) -> None:
     for stage in stages:
-        told.observe(names.STAGE_SECONDS, getattr(row, f"{stage}_s"), stage=stage)
+        _tell_stage(told, stage, getattr(row, f"{stage}_s"))
+
+
+def _tell_stage(told: Meters, stage: str, seconds: float | None) -> None:
+    told.observe(names.STAGE_SECONDS, seconds, stage=stage)
+    told.count(names.STAGE_SUM, seconds or 0.0, stage=stage)
 
 
 def tell_committed(told: Meters, num_rows: int, seconds: float) -> None:
     """Record a part that was written."""
     told.count(names.PARTS)
     told.count(names.ROWS, num_rows)
-    told.observe(names.STAGE_SECONDS, seconds, stage=STAGES[-1])
+    _tell_stage(told, STAGES[-1], seconds)
     tell_tries(told)
 
 

@@ -5,6 +5,9 @@ carries `job_id`, Ray's id of the driver, and what Ray adds itself (SessionName,
 Prometheus naming guide: seconds, bytes, and counts without a suffix. Counters count what workers do: a block that is
 tried again counts again, and the last seconds of a worker that is killed are lost. The manifest is the account, these
 are the pulse.
+
+Ray 2.60 exports as the sum of a histogram its counts times the middles of its buckets: means are made of counters here,
+and of histograms only counts and quantiles are to be asked.
 """
 
 from dataclasses import dataclass
@@ -51,6 +54,7 @@ IMAGES = Metric(
     "tss_images", "counter", "images", "images that have become rows, by status and kind of fault", ("status", "kind")
 )
 STEPS = Metric("tss_image_steps", "histogram", "steps", "denoising steps of an upscaled image", (), _STEPS)
+STEPS_RUN = Metric("tss_steps", "counter", "steps", "denoising steps of upscaled images, added up")
 NFE = Metric("tss_nfe", "counter", "tile forwards", "denoiser evaluations of tiles")
 NFE_TOP_RUNG = Metric(
     "tss_nfe_top_rung", "counter", "tile forwards", "what they would have been on the policy's top rung"
@@ -67,6 +71,7 @@ STAGE_SECONDS = Metric(
     ("stage",),
     _SECONDS,
 )
+STAGE_SUM = Metric("tss_stage_sum_seconds", "counter", "s", "the same, added up", ("stage",))
 LR_CONSISTENCY = Metric(
     "tss_lr_consistency_db", "histogram", "dB", "PSNR of the output reduced again, against the input", (), _DECIBELS
 )

@@ -19,7 +19,7 @@ QUERIES = [query for board in BOARDS for panel in board.panels for query in pane
 SERIES = {
     metric.series + part: metric
     for metric in METRICS
-    for part in (("_bucket", "_sum", "_count") if metric.kind == "histogram" else ("",))
+    for part in (("_bucket", "_count") if metric.kind == "histogram" else ("",))
 }
 
 

@@ -81,7 +81,8 @@ def seen(told: Meters, metric: names.Metric) -> dict[tuple[str, ...], float]:
 def test_a_block_of_rows_becomes_counts_and_histograms(told: Meters) -> None:
     tell_upscaled(told, [DONE, DONE, ROTTEN])
     assert seen(told, names.IMAGES) == {("done", "none"): 2, ("quarantined", "corrupt"): 1}
-    assert seen(told, names.STEPS) == {(): 8}
+    assert seen(told, names.STEPS) == seen(told, names.STEPS_RUN) == {(): 8}
+    assert seen(told, names.STAGE_SUM) == seen(told, names.STAGE_SECONDS)
     assert seen(told, names.NFE) == {(): 16}
     assert seen(told, names.NFE_TOP_RUNG) == {(): 60}
     assert seen(told, names.PIXELS) == {("in",): 400, ("out",): 6400}
