@@ -74,6 +74,8 @@ def upscale(
     metrics: Annotated[str | None, typer.Option(metavar="NAMES", help="of pyiqa, with commas, like niqe,piqe")] = None,
     metrics_share: Annotated[float | None, typer.Option(help="of the images that are measured, by key")] = None,
     reference: Annotated[str | None, typer.Option(metavar="PREFIX", help="originals under the inputs' keys")] = None,
+    log_format: Annotated[str | None, typer.Option(help="text, or json: an object a line, on standard error")] = None,
+    device_usd_per_hour: Annotated[float | None, typer.Option(help="so that cost is told while the job runs")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="any setting, like plan.n=3; repeatable")] = None,
 ) -> None:
     """Upscale every image of INPUT, by 4 as a rule, into OUTPUT, and write one manifest row for each."""
@@ -104,6 +106,8 @@ def upscale(
         "metrics.names": metrics and [name.strip() for name in metrics.split(",")],
         "metrics.share": metrics_share,
         "metrics.reference": reference,
+        "telemetry.log_format": log_format,
+        "telemetry.device_usd_per_hour": device_usd_per_hour,
     }
     overrides = {key: value for key, value in flags.items() if value is not None} | parse_settings(settings or [])
     if budget is not None:
@@ -115,17 +119,18 @@ def upscale(
     from tss_ray.display import JobDisplay, closing_table  # here: --help and a wrong flag need neither Ray nor torch
     from tss_ray.pipeline.job import Start, run_job
 
-    with JobDisplay(Console(stderr=True)) as watcher:
+    aside = Console(stderr=True, quiet=job.telemetry.log_format == "json")  # then nothing but objects goes there
+    with JobDisplay(aside) as watcher:
         result = run_job(job, watcher, Start(take_over, overwrite, kinds))
     _stdout().print(closing_table(result))
     if result.stopped and not result.complete:
-        Console(stderr=True).print("stopped before the end; run the same command again to go on")
+        aside.print("stopped before the end; run the same command again to go on")
         raise typer.Exit(_STOPPED_EXIT)
     if not result.complete:
         raise typer.Exit(_INCOMPLETE_EXIT)
     if result.totals.quarantined:
         told = f"{result.totals.quarantined} inputs were quarantined: see error_kind and error_message in the manifest"
-        Console(stderr=True).print(told)
+        aside.print(told)
         if job.strict:
             raise typer.Exit(_STRICT_EXIT)
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tss_ray.spec import load_spec
+from tss_ray.errors import StorageError
+from tss_ray.spec import StoreSpec, load_spec, load_store
 
 if TYPE_CHECKING:
-    from tss_ray.pipeline.submit import JobView
+    from tss_ray.pipeline.submit import Jobs, JobView
 
 _DETACHED_EXIT = 130
 
@@ -50,13 +51,31 @@ def add_commands(app: typer.Typer, parse_settings: Callable[[list[str]], dict[st
         _end_with(view)
 
     @app.command()
-    def status(job_id: JobId, address: Address = None) -> None:
-        """Say how a job stands, and end with its exit code once it has one."""
+    def status(
+        target: Annotated[
+            str, typer.Argument(metavar="ID|OUTPUT", help="a job as `submit` printed it, or an output with a / in it")
+        ],
+        address: Address = None,
+        watch: Annotated[bool, typer.Option("--watch", help="until it has ended")] = False,
+        s3_endpoint_url: Annotated[str | None, typer.Option(help="of OUTPUT: an S3-compatible server")] = None,
+        s3_region: Annotated[str | None, typer.Option(help="of OUTPUT: where the bucket is")] = None,
+    ) -> None:
+        """Say how a run stands, as its own terminal shows it; of a job, end with its exit code once it has one."""
+        flags = {"s3_endpoint_url": s3_endpoint_url, "s3_region": s3_region}
+        store = load_store({name: value for name, value in flags.items() if value is not None})
+        if "/" in target:
+            _show_output(target, store, watch)
+            return
+
         from tss_ray.pipeline.submit import Jobs
 
-        view = Jobs(address).view(job_id)
+        jobs = Jobs(address)
+        view = jobs.view(target)
         sys.stdout.write("".join(f"{name:<10}{value}\n" for name, value in _told(view).items()))
-        raise typer.Exit(view.mirrored_exit)
+        sys.stdout.flush()
+        if view.output is not None:
+            _show_job(jobs, view, watch)
+        raise typer.Exit((jobs.view(target) if watch else view).mirrored_exit)
 
     @app.command()
     def logs(
@@ -84,6 +103,38 @@ def add_commands(app: typer.Typer, parse_settings: Callable[[list[str]], dict[st
 
         view = Jobs(address).stop(job_id, wait=not no_wait)
         _note(f"{job_id}: {view.status.lower()}" if view.ended else f"{job_id} was asked to stop")
+
+
+def _show_output(output: str, store: StoreSpec, watch: bool) -> None:
+    from rich.console import Console
+
+    from tss_ray import status
+
+    told = status.told_by(output, store)
+    if told is None:
+        raise StorageError(f"{output}: no run has told how far it is there; correct the name, or start one")
+    if watch:
+        status.watch(Console(), lambda: status.told_by(output, store), lambda: False)
+    else:
+        status.show(Console(), told)
+
+
+def _show_job(jobs: "Jobs", view: "JobView", watch: bool) -> None:
+    """Show how far a job is, where its output can be read from here; else the last line that it printed."""
+    from rich.console import Console
+
+    from tss_ray import status
+
+    output, store = view.output or "", view.store or StoreSpec()
+    told, why = status.told_or_why(output, store, view.started_s)
+    if why is not None:
+        _note(why)
+        _write("\n".join(jobs.logs(view.job_id).strip().splitlines()[-1:]) + "\n")
+    elif watch and not view.ended:
+        look = lambda: status.told_by(output, store, view.started_s)  # noqa: E731
+        status.watch(Console(), look, lambda: jobs.view(view.job_id).ended)
+    elif told is not None:
+        status.show(Console(), told)
 
 
 def _end_with(view: "JobView") -> None:

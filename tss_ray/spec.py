@@ -391,6 +391,14 @@ class MetricsSpec(_Frozen):
         return self
 
 
+class TelemetrySpec(_Frozen):
+    """What a run says of itself while it works; nothing here changes a pixel."""
+
+    log_format: Literal["text", "json"] = Field("text", description="json: an object a line, with run and image_key")
+    log_level: Literal["debug", "info", "warning"] | None = Field(None, description="None: info with json")
+    device_usd_per_hour: float | None = Field(None, gt=0, description="of a device; None: cost is told in seconds only")
+
+
 class JobSpec(_Frozen):
     """One job. `input` and `output` are a folder, file, glob, list file, s3:// or sample:// (input only)."""
 
@@ -416,6 +424,7 @@ class JobSpec(_Frozen):
     compute: ComputeSpec = ComputeSpec()
     checkpoint: CheckpointSpec = CheckpointSpec()
     metrics: MetricsSpec = MetricsSpec()
+    telemetry: TelemetrySpec = TelemetrySpec()
 
     def spec_hash(self, model_sha256: str) -> str:
         """Return 16 hex digits over what decides a pixel or a row's fate; of the model its weights, not its name."""

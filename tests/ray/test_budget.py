@@ -5,39 +5,20 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from targets import make_target
 
 from tss_ray.budget.allocation import Choice
-from tss_ray.budget.target import assign, plan_settings
+from tss_ray.budget.target import assign
 from tss_ray.models.registry import check_model
 from tss_ray.pipeline.job import JobResult, run_job
 from tss_ray.records import ManifestRow, table_to_rows
-from tss_ray.spec import BudgetSpec, JobSpec, PlanSpec, StoreSpec, TargetSpec, load_spec
+from tss_ray.spec import BudgetSpec, JobSpec, StoreSpec, load_spec
 from tss_ray.storage.promises import PromiseBook, Promised, read_promises
 from tss_ray.storage.stores import open_store
 
 pytestmark = pytest.mark.ray
 
 Upscale = Callable[..., JobResult]
-
-
-def make_target(model: Path, **changes: object) -> TargetSpec:
-    rungs = {"weight": 50.0, "steps": (0, 1, 3), "cost": (0.0, 1.0, 3.0)}
-    found = {
-        "edges": (0.2,),
-        "bins": (rungs | {"quality": (0.9, 0.92, 0.93)}, rungs | {"quality": (0.3, 0.6, 0.8)}),
-        "cap": 1e-6,
-        "tiles_per_image": 4.0,
-        "multiplier": 0.1,
-        "share": 0.5,
-        "holdout_share": 0.2,
-        "measured": {
-            "model_sha256": check_model(str(model)).sha256,
-            "tile_px": 16,
-            "overlap_px": 4,
-            "plan": plan_settings(PlanSpec()),
-        },
-    }
-    return TargetSpec.model_validate(found | changes)
 
 
 def rows_of(output: Path) -> dict[str, ManifestRow]:

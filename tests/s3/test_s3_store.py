@@ -15,6 +15,7 @@ from tss_ray.spec import StoreSpec, load_spec
 from tss_ray.storage import s3_client
 from tss_ray.storage.s3_client import _client_of, client
 from tss_ray.storage.stores import open_store
+from tss_ray.storage.tries import TRIES
 
 pytestmark = pytest.mark.s3
 
@@ -183,9 +184,11 @@ def short_timeout(monkeypatch, fresh_clients):
 def test_broken_and_refused_gets_are_tried_again(bucket, s3_spec, s3_server, fault: Fault):
     data = bytes(range(256)) * 400
     open_store(f"s3://{bucket}", s3_spec).write("a.png", data)
+    TRIES.take()
     with fault_proxy(s3_server.endpoint_url, fault, num_faults=2) as proxy:
         assert through(proxy, bucket, s3_spec).read("a.png") == data
         assert proxy.num_faults == 2
+    assert TRIES.take() == 2
 
 
 @pytest.mark.usefixtures("short_timeout")

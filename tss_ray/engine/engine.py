@@ -108,6 +108,11 @@ class Engine:
         """Tiles per forward at most, at present."""
         return self._max_batch
 
+    @property
+    def device(self) -> torch.device:
+        """What it runs on."""
+        return self._device
+
     def submit(self, request: ImageRequest, future: "Future[DenoisedImage]") -> None:
         """Queue an image's tiles; `future` gets the result. An empty plan is answered at once."""
         height, width = request.lr.shape[:2]

@@ -41,6 +41,11 @@ def release_cached(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
+def bytes_in_use(device: torch.device) -> int:
+    """Return what this process holds of a GPU's memory, torch's cache included, or of the host's on a CPU."""
+    return torch.cuda.memory_reserved(device) if device.type == "cuda" else _resident_bytes()
+
+
 def _cuda_cost(device: torch.device, run_one: Callable[[], object]) -> tuple[int | None, int]:
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
@@ -77,11 +82,20 @@ def _forget_peak() -> None:
 
 
 def _peak_bytes() -> int:
+    return _status_bytes("VmHWM")
+
+
+def _resident_bytes() -> int:
+    return _status_bytes("VmRSS")
+
+
+def _status_bytes(name: str) -> int:
+    """Return a figure of /proc; elsewhere than on Linux the peak, whatever was asked for."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    line = next(line for line in status.splitlines() if line.startswith(f"{name}:"))
     return int(line.split()[1]) * 1024
 
 

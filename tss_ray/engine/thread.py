@@ -29,6 +29,7 @@ class EngineThread:
         """
         self._engine, self._num_threads = engine, num_threads
         self._idle_s = 0.0
+        self._waits_since: float | None = None
         self._ready = threading.Event()
         self._inbox: queue.SimpleQueue[tuple[ImageRequest, Future[DenoisedImage]] | None] = queue.SimpleQueue()
         self._open: set[Future[DenoisedImage]] = set()
@@ -62,9 +63,26 @@ class EngineThread:
         return self._engine.stats
 
     @property
+    def max_batch(self) -> int:
+        """Tiles per forward at most, at present."""
+        return self._engine.max_batch
+
+    @property
+    def device(self) -> torch.device:
+        """What the engine runs on."""
+        return self._engine.device
+
+    @property
+    def num_open(self) -> int:
+        """Images that were submitted and are not finished."""
+        return len(self._open)
+
+    @property
     def idle_s(self) -> float:
         """Seconds without any image, since the first one came: how long the device waited for its callers."""
-        return self._idle_s
+        with self._lock:
+            waiting_s = 0.0 if self._waits_since is None else time.perf_counter() - self._waits_since
+            return self._idle_s + waiting_s
 
     def close(self) -> None:
         """Finish what was submitted and end the thread."""
@@ -102,18 +120,23 @@ class EngineThread:
 
     def _take(self, wait: bool) -> bool:
         """Move the inbox into the engine; return whether closing was asked for."""
-        began = time.perf_counter()
+        if wait and self._engine.stats.forwards:
+            self._waits_since = time.perf_counter()
         try:
             while True:
                 item = self._inbox.get(block=wait)
-                if wait and self._engine.stats.forwards:
-                    self._idle_s += time.perf_counter() - began
+                self._end_wait()
                 if item is None:
                     return True
                 self._engine.submit(*item)
                 wait = False
         except queue.Empty:
             return False
+
+    def _end_wait(self) -> None:
+        if self._waits_since is not None:
+            with self._lock:
+                self._idle_s, self._waits_since = self._idle_s + time.perf_counter() - self._waits_since, None
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:

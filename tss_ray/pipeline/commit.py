@@ -1,9 +1,11 @@
 """The last operator: rows become one Parquet part, and of the part a line of totals goes back to the driver."""
 
+import time
 from dataclasses import asdict, dataclass, fields
 
 import pyarrow as pa
 
+from tss_ray.pipeline.meters import meters, tell_committed
 from tss_ray.pipeline.rows import FILE
 from tss_ray.records import ManifestRow, table_to_rows
 from tss_ray.spec import OutputLayout, StoreSpec
@@ -51,9 +53,11 @@ class Commit:
         rows = table_to_rows(block)
         store = open_store(self.output, self.store)
         check_lease(store, self.run_id)
+        began = time.perf_counter()
         if self.layout != "files" and rows:
             rows = write_shard(store, self.layout, part_digest(rows), rows, block[FILE].to_pylist())
         write_part(store, rows)
+        tell_committed(meters(), len(rows), time.perf_counter() - began)
         return pa.Table.from_pylist([asdict(total(rows))])
 
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
@@ -22,12 +22,14 @@ from tss_ray.models.registry import EMBEDDED
 from tss_ray.pipeline.commit import Totals
 from tss_ray.pipeline.graph import run_graph
 from tss_ray.pipeline.measure import check_measuring
+from tss_ray.pipeline.meters import meters
 from tss_ray.pipeline.model import check_model_fits, job_card
 from tss_ray.pipeline.monitor import Tally, start_monitor
 from tss_ray.pipeline.nodes import await_nodes, check_nodes
 from tss_ray.pipeline.placement import watched_placement
 from tss_ray.pipeline.promiser import promises
 from tss_ray.pipeline.resources import ResourcePlan, plan_resources
+from tss_ray.pipeline.teller import Teller
 from tss_ray.quality.pyiqa_metrics import MetricFacts, licence
 from tss_ray.spec import JobSpec
 from tss_ray.storage.inputs import list_inputs
@@ -43,6 +45,7 @@ from tss_ray.storage.shards import delete_orphans
 from tss_ray.storage.stores import Store, open_store
 from tss_ray.storage.summary import clear_summary, write_summary
 from tss_ray.storage.uris import absolute_uri
+from tss_ray.telemetry.log import configure
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +108,7 @@ def run_job(spec: JobSpec, watcher: Watcher | None = None, start: Start | None =
     spec, started_at = _absolute(spec), datetime.now(UTC)
     output, spec_hash, metrics = _preflight(spec)
     with hold_lease(output, start.take_over, watcher.waiting) as lease:
+        configure(spec.telemetry.log_format, spec.telemetry.log_level, run_id=lease.run_id)
         return _run(spec, spec_hash, output, lease, watcher, start, _Begun(started_at, metrics))
 
 
@@ -154,11 +158,16 @@ def _run(
     if key_list.num_todo:
         clear_summary(output)
         output.write(SPEC_KEY, _spec_record(spec, spec_hash), "application/json")
-        with _cluster(), _Attention(watcher, lease) as attention:
+        with (
+            _cluster(),
+            Teller(spec, output, lease, key_list, meters()) as teller,
+            _Attention(watcher, lease, teller) as attention,
+        ):
             nodes = await_nodes(spec.compute, lambda: attention.stopped)
             if nodes is not None:
                 check_nodes(spec, spec_hash)
                 resources = plan_resources(spec.compute, *nodes, spec.metrics)
+                teller.hold(resources)
                 log.info("job %s: %d images, %s", spec_hash, key_list.num_todo, resources)
                 add_run(output, begun.with_cluster(resources))
                 with (
@@ -177,6 +186,8 @@ def _run(
     num_before = key_list.num_listed - key_list.num_todo
     wall_s = time.monotonic() - began
     result = JobResult(totals, key_list.num_listed, num_before, stopped, wall_s, spec.output, num_taken_back)
+    if key_list.num_todo:
+        teller.end(asdict(result))
     if result.complete and len(ledger.names) >= key_list.num_listed:
         write_summary(output, spec_hash, key_list.num_listed, ledger)
     return result
@@ -267,9 +278,9 @@ def _cluster() -> Iterator[None]:
 class _Attention:
     """Watches counts and signals beside the graph: signals are only noted by their handler, a thread acts on them."""
 
-    def __init__(self, watcher: Watcher, lease: Lease) -> None:
-        self.monitor = start_monitor()
-        self._watcher, self._lease = watcher, lease
+    def __init__(self, watcher: Watcher, lease: Lease, teller: Teller) -> None:
+        self.monitor = start_monitor(lease.run_id)
+        self._watcher, self._lease, self._teller = watcher, lease, teller
         self._asked, self._over = threading.Event(), threading.Event()
         self._asked_at = 0.0
         self._thread = threading.Thread(target=self._watch, name="attention", daemon=True)
@@ -314,9 +325,9 @@ class _Attention:
                 if overdue and self._previous and not over and not ended:
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # it may be waiting
                     ended = True
-            with suppress(
-                RayError
-            ):  # too slow, or the monitor is just being restarted: signals are heeded all the same
-                self._watcher.progress(ray.get(self.monitor.tally.remote(), timeout=_PATIENCE_S))
+            with suppress(RayError):  # too slow, or the monitor is being restarted: signals are heeded all the same
+                tally = ray.get(self.monitor.tally.remote(), timeout=_PATIENCE_S)
+                self._watcher.progress(tally)
+                self._teller.see(tally, stopping=told)
             if over:
                 return

@@ -46,6 +46,7 @@ class CrashJournal:
         """`node_lives` says whether a node is still there; who dies with its node is no suspect."""
         self._node_lives = node_lives
         self._open: dict[tuple[str, str], _Entry] = {}
+        self._num_open: Counter[str] = Counter()
         self._deaths: Counter[tuple[str, str]] = Counter()
         self._killers: dict[str, set[str]] = {}
 
@@ -58,6 +59,7 @@ class CrashJournal:
             if before.alone is not None and not died_with_node:
                 self._count_death(stage, before.alone)
         self._open[stage, block] = entry
+        self._num_open[stage] += before is None
         return Trial(entry.suspect, frozenset(self._killers.get(stage, ())) if entry.suspect else frozenset())
 
     def alone(self, stage: str, block: str, image_key: str | None) -> None:
@@ -72,7 +74,12 @@ class CrashJournal:
     def end(self, stage: str, block: str) -> None:
         """Close a block: all of it came through, or is convicted."""
         self.alone(stage, block, None)
-        self._open.pop((stage, block), None)
+        if self._open.pop((stage, block), None) is not None:
+            self._num_open[stage] -= 1
+
+    def num_open(self, stage: str) -> int:
+        """Return how many blocks of a stage are in flight."""
+        return self._num_open[stage]
 
     def _count_death(self, stage: str, image_key: str) -> None:
         self._deaths[stage, image_key] += 1

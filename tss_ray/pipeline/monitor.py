@@ -3,7 +3,7 @@
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +12,10 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tss_ray.pipeline.journal import CrashJournal, Trial
+from tss_ray.pipeline.meters import meters
+from tss_ray.spec import TelemetrySpec
+from tss_ray.telemetry.log import configure
+from tss_ray.telemetry.names import BLOCKS, RETRIES
 
 
 @dataclass(frozen=True)
@@ -21,18 +25,28 @@ class Tally:
     done: int = 0
     quarantined: int = 0
     steps: int = 0
+    device_seconds: float = 0.0
+
+    @property
+    def finished(self) -> int:
+        """Images that have become rows."""
+        return self.done + self.quarantined
 
     def __add__(self, other: "Tally") -> "Tally":
-        return Tally(self.done + other.done, self.quarantined + other.quarantined, self.steps + other.steps)
+        return Tally(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
 
 
 class Monitor:
     """Wrapped into an actor by `start_monitor`; holds a few numbers, one flag, and one line per block in flight."""
 
-    def __init__(self) -> None:
+    def __init__(self, run_id: str = "") -> None:
         """Start at zero."""
-        self._tally, self._stopping = Tally(), False
-        self._journal = CrashJournal(_node_lives)
+        self._run_id, self._tally, self._stopping = run_id, Tally(), False
+        self._journal, self._meters = CrashJournal(_node_lives), meters()
+
+    def run_id(self) -> str:
+        """Return which run this is."""
+        return self._run_id
 
     def add(self, tally: Tally) -> None:
         """Count more."""
@@ -57,7 +71,12 @@ class Monitor:
 
     def begin(self, stage: str, block: str, node: str) -> Trial:
         """Open a block; see `journal`."""
-        return self._journal.begin(stage, block, node)
+        num_open = self._journal.num_open(stage)
+        trial = self._journal.begin(stage, block, node)
+        if self._journal.num_open(stage) == num_open:  # it was open: whoever had it is gone
+            self._meters.count(RETRIES, reason="worker_died")
+        self._tell_open(stage)
+        return trial
 
     def alone(self, stage: str, block: str, image_key: str | None) -> None:
         """Note who is alone in its worker."""
@@ -66,20 +85,24 @@ class Monitor:
     def end(self, stage: str, block: str) -> None:
         """Close a block."""
         self._journal.end(stage, block)
+        self._tell_open(stage)
+
+    def _tell_open(self, stage: str) -> None:
+        self._meters.set(BLOCKS, self._journal.num_open(stage), stage=stage)
 
 
 def _node_lives(node: str) -> bool:
     return any(known["NodeID"] == node and known["Alive"] for known in ray.nodes())
 
 
-def start_monitor() -> Any:  # noqa: ANN401 - Ray's actor handles have no static type
+def start_monitor(run_id: str = "") -> Any:  # noqa: ANN401 - Ray's actor handles have no static type
     """Start the actor: no CPU, because it must run when every CPU is taken, and restarted without end.
 
     On the driver's node, so that it outlives the others.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
-    return ray.remote(Monitor).options(**options).remote()
+    return ray.remote(Monitor).options(**options).remote(run_id)
 
 
 _CALL_S = 1.0
@@ -138,3 +161,12 @@ class MonitorLink:
 def monitor_link(monitor: Any) -> MonitorLink:  # noqa: ANN401
     """Return this process's line: tasks come and go, one thread calls for all of them."""
     return MonitorLink(monitor)
+
+
+@lru_cache(maxsize=1)
+def worker_logs(settings: TelemetrySpec, monitor: Any) -> None:  # noqa: ANN401
+    """Let this process log as the run was told to, once; asks who the run is only where lines are to say it."""
+    who = {}
+    if settings.log_format == "json":
+        who = {"job_id": ray.get_runtime_context().get_job_id(), "run_id": ray.get(monitor.run_id.remote())}
+    configure(settings.log_format, settings.log_level, **who)

@@ -27,7 +27,8 @@ from tss_ray.imaging.pixels import Pixels, num_bits
 from tss_ray.imaging.planes import to_planes
 from tss_ray.imaging.size import target_size
 from tss_ray.pipeline.journal import DEATHS_ALONE, KILLED, WatchedBlock
-from tss_ray.pipeline.monitor import monitor_link
+from tss_ray.pipeline.meters import meters, tell_prepared
+from tss_ray.pipeline.monitor import monitor_link, worker_logs
 from tss_ray.pipeline.rows import PreparedImage, prepared_table
 from tss_ray.records import ManifestRow
 from tss_ray.spec import JobSpec
@@ -56,11 +57,13 @@ class Prepare:
     def __call__(self, keys: pa.Table) -> pa.Table:
         """Prepare a block (columns image_key, uri, size_bytes). Data faults become rows."""
         torch.set_num_threads(1)  # the tasks are parallel already
+        worker_logs(self.spec.telemetry, self.monitor)
         items = keys.to_pylist()
         watched = WatchedBlock(self.monitor, "prepare", [item["image_key"] for item in items])
         images = self._one_by_one(items, watched) if watched.trial.suspect else self._together(items)
         table = prepared_table(images)
         watched.end()
+        tell_prepared(meters(), [image.row for image in images])
         return table
 
     def _together(self, items: list[dict[str, Any]]) -> list[PreparedImage]:

@@ -25,7 +25,7 @@ from ray.util.state.exception import RayStateApiException
 from tss_ray.errors import ClusterError, SpecError
 from tss_ray.models.registry import EMBEDDED
 from tss_ray.pipeline.resources import plan_resources
-from tss_ray.spec import JobSpec
+from tss_ray.spec import JobSpec, StoreSpec
 
 STOP_WAIT_S = 120
 """What a stopped job has for finishing and committing what has begun; Ray's own default of 3 s is too short."""
@@ -33,6 +33,8 @@ _ENTRY = Path(__file__).parents[1] / "job_entry.py"
 _POLL_S = 1.0
 _NODE_LIMIT = 10_000
 _STOPPED_EXIT = 130
+_OUTPUT, _STORE = "tss_ray.output", "tss_ray.store"
+"""What the job's metadata says, for whoever wants to see how far it is; no credentials are in a spec."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,9 @@ class JobView:
     message: str
     started_s: float | None
     ended_s: float | None
+    output: str | None = None
+    """Where it writes; None for a job that this package did not submit."""
+    store: StoreSpec | None = None
 
     @property
     def ended(self) -> bool:
@@ -106,6 +111,7 @@ class Jobs:
                 pack(spec, Path(folder))
                 job_id: str = self._client.submit_job(
                     entrypoint=f"python {_ENTRY.name}",
+                    metadata={_OUTPUT: spec.output, _STORE: spec.store.model_dump_json()},
                     runtime_env={
                         "working_dir": folder,
                         "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)},
@@ -124,6 +130,8 @@ class Jobs:
             message=(info.message or "").split("\n", 1)[0],
             started_s=info.start_time / 1000 if info.start_time else None,
             ended_s=info.end_time / 1000 if info.end_time else None,
+            output=(info.metadata or {}).get(_OUTPUT),
+            store=StoreSpec.model_validate_json((info.metadata or {}).get(_STORE, "{}")),
         )
 
     def logs(self, job_id: str) -> str:

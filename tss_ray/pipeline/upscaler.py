@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import ray
 import torch
 from numpy.typing import NDArray
 
@@ -32,9 +33,11 @@ from tss_ray.models.base import SuperResolutionModel
 from tss_ray.pipeline.finish import finish
 from tss_ray.pipeline.floor import Floor
 from tss_ray.pipeline.journal import DEATHS_ALONE, KILLED, WatchedBlock
+from tss_ray.pipeline.meters import meters, tell_upscaled
 from tss_ray.pipeline.model import job_model
-from tss_ray.pipeline.monitor import MonitorLink, Tally
+from tss_ray.pipeline.monitor import MonitorLink, Tally, worker_logs
 from tss_ray.pipeline.plans import image_request
+from tss_ray.pipeline.pulse import Pulse, actor_name
 from tss_ray.pipeline.rows import FILE, PreparedImage, prepared_images
 from tss_ray.pipeline.twins import Identity, Twins, Upscaled, identity, twin_row
 from tss_ray.records import ManifestRow, rows_to_table
@@ -80,10 +83,12 @@ class Upscaler:
         self._link, self._floor, self._twins = MonitorLink(monitor), Floor(), Twins()
         self._files: dict[str, bytes] = {}
         """Finished ones of blocks that go into shards, by image_key."""
+        self._pulse = Pulse(self._engine, meters(), actor_name()) if ray.is_initialized() else None
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return the block's manifest rows, in order; what was not begun when the run was stopped stays pending."""
         torch.set_num_threads(1)  # of this thread: the cores belong to the engine, and calls are parallel already
+        worker_logs(self._spec.telemetry, self._monitor)
         images = prepared_images(block)
         image_keys = [image.row.image_key for image in images]
         with self._floor.together():  # before the journal: who only waits is no suspect
@@ -93,7 +98,7 @@ class Upscaler:
             rows = [self._alone(image, watched) for image in images]
         watched.end()
         self._link.flush()
-        log.info("%d images; the engine so far: %s, %.1f s idle", len(rows), self._engine.stats, self._engine.idle_s)
+        self._tell(rows)
         return self._with_files(rows_to_table(rows), image_keys)
 
     def _with_files(self, rows: pa.Table, image_keys: list[str]) -> pa.Table:
@@ -102,6 +107,13 @@ class Upscaler:
             return rows
         files = [self._files.pop(image_key, None) for image_key in image_keys]
         return rows.append_column(FILE, pa.array(files, pa.large_binary()))
+
+    def _tell(self, rows: list[ManifestRow]) -> None:
+        tell_upscaled(meters(), rows)
+        if self._pulse is not None:
+            self._pulse.beat()
+        stats, told = self._engine.stats, {"stage": "upscale", "num_images": len(rows)}
+        log.info("%d images; the engine so far: %s, %.1f s idle", len(rows), stats, self._engine.idle_s, extra=told)
 
     def _together(self, images: list[PreparedImage]) -> list[ManifestRow]:
         seen: set[Identity] = set()
@@ -168,7 +180,11 @@ class Upscaler:
 
     def _counted(self, row: ManifestRow) -> ManifestRow:
         """Return a row that is finished."""
-        self._link.count(Tally(int(row.status == "done"), int(row.status == "quarantined"), row.num_steps or 0))
+        done = row.status == "done"
+        self._link.count(Tally(int(done), int(not done), row.num_steps or 0, row.device_seconds or 0.0))
+        level = logging.DEBUG if done else logging.INFO
+        told = {"image_key": row.image_key, "status": row.status, "error_kind": row.error_kind}
+        log.log(level, "%s", row.error_message or row.status, extra=told)
         return replace(row, finished_at=datetime.now(UTC))
 
     def _upscaled(self, image: PreparedImage, future: "Future[DenoisedImage] | None") -> ManifestRow | None:

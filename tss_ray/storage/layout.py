@@ -10,6 +10,7 @@ run/<spec_hash>/promises-000000.parquet                       which steps were p
 run/spec.json                                                 the settings of the last run
 run/runs.json                                                 when each run began, with how many devices (`runs`)
 run/lease.json                                                who is writing, or wrote last (`lease`)
+run/progress.json                                             how far the last run is, or came (`progress`)
 report/report.html, report.json                               what `tss-ray report` says of the rows
 """
 
@@ -26,6 +27,7 @@ SUMMARY_KEY = "run/summary.json"
 RUNS_KEY = "run/runs.json"
 OVERWRITTEN = "run/overwritten/"
 LEASE_KEY = "run/lease.json"
+PROGRESS_KEY = "run/progress.json"
 
 IMAGE_EXTENSIONS = frozenset(
     (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".jxl", ".ppm")

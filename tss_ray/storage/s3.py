@@ -16,6 +16,7 @@ from tss_ray.storage.local import check_size
 from tss_ray.storage.protocol import ObjectInfo, Versioned, is_hidden
 from tss_ray.storage.s3_client import BODY_FAULTS, client, explained
 from tss_ray.storage.s3_conditions import honours_conditions, put_if
+from tss_ray.storage.tries import TRIES
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
@@ -58,6 +59,7 @@ class S3Store:
         differing, fault = None, ""
         for attempt in range(1, self.spec.max_attempts + 1):
             if attempt > 1:
+                TRIES.add()
                 time.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, 0.1 * 2**attempt)))
             # Outside of the try: a request that failed was tried again already, as often as it may be.
             with self._explained(key):

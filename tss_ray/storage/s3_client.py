@@ -14,6 +14,7 @@ from botocore.config import Config
 
 from tss_ray.errors import AccessRefusedError, ImageError, ObjectNotFoundError, StorageError, TssRayError
 from tss_ray.spec import StoreSpec
+from tss_ray.storage.tries import TRIES
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -95,6 +96,7 @@ def _build(spec: StoreSpec, plain_checksums: bool) -> "S3Client":
     )
     if spec.s3_requester_pays:
         made.meta.events.register("before-parameter-build.s3", _pay)
+    made.meta.events.register("after-call.s3", _count_tries)
     return made
 
 
@@ -102,6 +104,11 @@ def _pay(params: dict[str, Any], model: Any, **_: object) -> None:  # noqa: ANN4
     """Say in every request that has a place for it that whoever asks pays."""
     if "RequestPayer" in model.input_shape.members:
         params["RequestPayer"] = "requester"
+
+
+def _count_tries(parsed: dict[str, Any], **_: object) -> None:
+    """Hear from botocore how often a request that got an answer had been sent again."""
+    TRIES.add(parsed.get("ResponseMetadata", {}).get("RetryAttempts", 0))
 
 
 @contextlib.contextmanager

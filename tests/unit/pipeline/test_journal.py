@@ -29,6 +29,17 @@ def test_a_block_that_ends_leaves_no_trace(journal: CrashJournal) -> None:
     assert begin(journal) == INNOCENT
 
 
+def test_blocks_in_flight_are_counted_once_by_stage(journal: CrashJournal) -> None:
+    begin(journal)
+    begin(journal)
+    begin(journal, "c")
+    journal.begin("upscale", "b", "n")
+    assert (journal.num_open("prepare"), journal.num_open("upscale")) == (2, 1)
+    for _ in range(2):
+        journal.end("prepare", "b")
+    assert (journal.num_open("prepare"), journal.num_open("upscale")) == (1, 1)
+
+
 def test_a_block_begun_again_without_an_end_is_suspect_and_others_are_not(journal: CrashJournal) -> None:
     begin(journal)
     assert begin(journal).suspect

@@ -137,3 +137,25 @@ def test_the_entry_script_asks_for_what_the_package_does() -> None:
     assert project["requires-python"].startswith(">={}.{}".format(*job_entry.LEAST_PYTHON))
     ray = next(line for line in project["dependencies"] if line.startswith("ray["))
     assert ">={}.{},".format(*job_entry.LEAST_RAY) in ray
+
+
+def test_a_job_says_where_it_writes_so_that_its_status_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: dict[str, dict[str, str]] = {}
+    info = {"driver_exit_code": None, "message": None, "start_time": 2000, "end_time": None}
+    client = SimpleNamespace(
+        get_address=lambda: "http://head:8265",
+        submit_job=lambda **told: sent.update(told) or "raysubmit_1",
+        get_job_info=lambda job_id: SimpleNamespace(
+            status=SimpleNamespace(value="RUNNING"), metadata=sent["metadata"], **info
+        ),
+    )
+    monkeypatch.setattr(submit, "JobSubmissionClient", lambda address: client)
+    node = SimpleNamespace(state="ALIVE", resources_total={"CPU": 8.0})
+    monkeypatch.setattr(submit, "list_nodes", lambda *_, **__: [node])
+    spec = job(**{"store.s3_endpoint_url": "http://minio:9000"})
+    jobs = Jobs("http://head:8265")
+    view = jobs.view(jobs.submit(spec))
+    assert (view.output, view.store) == (spec.output, spec.store)
+    assert all(isinstance(value, str) for value in sent["metadata"].values())
+    sent["metadata"] = None  # a job that somebody else submitted
+    assert jobs.view("raysubmit_1").output is None
