@@ -65,8 +65,8 @@ def run_images(num_images: int, model: str, cpus: int | None) -> Row:
             "budget.policy": "fixed",
             "budget.num_steps": 0,
             "model": model,
-            "dedupe": False,
-        }  # links are copies
+            "dedupe": False,  # links are copies
+        }
         spec = load_spec(None, {"input": f"{folder}/in", "output": f"{folder}/out"} | settings)
         began = time.perf_counter()
         with PeakMemory() as peak, own_ray(cpus, 200_000_000):

@@ -144,7 +144,9 @@ def encode_prompts(folder: Folder, settings: LoadSettings) -> Tensor:
     Raises ModelError if what it reads is missing or damaged.
     """
     from transformers import CLIPTextModel, CLIPTokenizer  # here: an extra, and seconds to import
+    from transformers.utils import logging as their_logging
 
+    their_logging.disable_progress_bar()  # the terminal is the command line's
     weights = folder.weights("text_encoder", settings.allow_pickles)
     try:
         tokenizer: Any = CLIPTokenizer.from_pretrained(folder.path / "tokenizer", local_files_only=True)

@@ -134,7 +134,9 @@ def test_overlapping_tiles_see_the_same_noise_on_their_pixels(
         lambda noise, lr, levels, lr_noise: (seen.append(lr_noise), load(noise, lr, levels, lr_noise))[1],
     )
     monkeypatch.setattr(engine._runner, "try_tiles", lambda numbers, *_: torch.zeros(len(numbers)))
-    engine.submit(make_request("a", 16, 28, 1), Future())
+    engine.submit(make_request("a", 28, 28, 1), Future())
     engine.step()
+    assert len(seen) == 4  # two rows of two
     assert torch.equal(seen[0][..., 12:], seen[1][..., :4])
-    assert not torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[0][:, 12:], seen[2][:, :4])
+    assert not any(torch.equal(seen[0], other) for other in seen[1:])

@@ -4,16 +4,19 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from tss_ray.errors import StorageError
 from tss_ray.imaging.encode import EncodedImage
 from tss_ray.pipeline import upscaler
+from tss_ray.pipeline.commit import Commit
 from tss_ray.pipeline.promiser import computed_share
 from tss_ray.pipeline.rows import PreparedImage
 from tss_ray.pipeline.twins import Twins, Upscaled, identity, twin_row
 from tss_ray.records import ManifestRow, rows_to_table
-from tss_ray.spec import load_spec
+from tss_ray.spec import StoreSpec, load_spec
+from tss_ray.storage.inputs import read_uri
 
 RGB = np.random.default_rng(0).integers(60, 200, (16, 16, 3), np.uint8)
 ROW = ManifestRow(
@@ -29,30 +32,14 @@ ROW = ManifestRow(
 )
 
 
-class NeverStops:
-    overdue = False
-
-    def __init__(self, monitor):
-        pass
-
-    def __bool__(self):
-        return False
-
-
-class Silent:
-    class add:  # noqa: N801 - as the actor's method is called
-        remote = staticmethod(lambda tally: None)
-
-
 @pytest.fixture
-def make(tmp_path, monkeypatch, tiny_model_folder):
+def make(tmp_path, never_stops, tiny_model_folder):
     """Return a maker of actors without Ray, which count what their engine is asked for."""
-    monkeypatch.setattr(upscaler, "StopSignal", NeverStops)
 
     def made(**settings: Any) -> upscaler.Upscaler:
         base = {"input": "in", "output": str(tmp_path / "out"), "model": str(tiny_model_folder)}
         tiles = {"tiles.tile_px": 16, "tiles.overlap_px": 4, "budget.ladder": [0, 2], "budget.thresholds": [0.1]}
-        actor = upscaler.Upscaler(load_spec(None, base | tiles | settings), False, 1, Silent)
+        actor = upscaler.Upscaler(load_spec(None, base | tiles | settings), False, 1, None)
         actor.asked, submit = [], actor._submit
         actor._submit = lambda row, rgb: (actor.asked.append(row.image_key), submit(row, rgb))[1]
         return actor
@@ -147,3 +134,26 @@ def test_memory_is_bounded_but_for_what_is_held():
     assert [twins.get((name,)) is not None for name in ("held", "new", "last")] == [False, False, True]
     twins.add(("huge",), upscaled(11))
     assert twins.get(("last",)) is None
+
+
+@pytest.mark.parametrize("layout", ["webdataset", "parquet"])
+def test_shards_get_the_bytes_that_files_would_and_the_actor_keeps_none(make, tmp_path, monkeypatch, layout):
+    monkeypatch.setattr("tss_ray.pipeline.commit.check_lease", lambda *_: None)
+    block = [
+        *images("a.png", "b.png"),
+        *images("c.png", input_sha256="e" * 64),
+        PreparedImage(replace(ROW, image_key="d")),
+    ]
+    found = {}
+    for name in ("files", layout):
+        actor = make(output=str(tmp_path / name), output_layout=name)
+        table = actor._with_files(rows_to_table(actor._together(block)), [image.row.image_key for image in block])
+        assert not actor._files
+        Commit(str(tmp_path / name), StoreSpec(), "run", name)(table)
+        (part,) = (tmp_path / name / "manifest").iterdir()
+        found[name] = {row["image_key"]: row for row in pq.read_table(part).to_pylist()}
+    assert found[layout].keys() == {"a.png", "b.png", "c.png"}, "what is pending is not committed"
+    for key, row in found[layout].items():
+        assert read_uri(row["output_uri"], StoreSpec()) == read_uri(found["files"][key]["output_uri"], StoreSpec())
+        assert row["duplicate_of"] == found["files"][key]["duplicate_of"] == ("a.png" if key == "b.png" else None)
+    assert len(list((tmp_path / layout / "images").iterdir())) == 1

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tss_ray.models.card import CARD_FILE, WEIGHTS_FILE
-from tss_ray.pipeline import finish, upscaler
-from tss_ray.pipeline.monitor import Tally
+from tss_ray.pipeline import finish
 from tss_ray.pipeline.rows import PreparedImage
 from tss_ray.pipeline.upscaler import Upscaler
 from tss_ray.records import ManifestRow
@@ -25,26 +23,9 @@ from tss_ray.spec import load_spec
 RGB = np.random.default_rng(0).integers(60, 200, (16, 16, 3), np.uint8)
 
 
-class NeverStops:
-    """What the actor asks before each image, without Ray."""
-
-    stopping = overdue = False
-
-    def __init__(self, monitor: object) -> None:
-        """Ask nobody."""
-
-    def count(self, tally: Tally) -> None:
-        """Tell nobody."""
-
-    def flush(self) -> None:
-        """Tell nobody."""
-
-
 @pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Upscaler]:
+def make(tmp_path: Path, never_stops: None) -> Callable[..., Upscaler]:
     """Return a maker of actors without Ray, all told that nothing stops."""
-    monkeypatch.setattr(upscaler, "MonitorLink", NeverStops)
-    silent = SimpleNamespace()
 
     def made(model: Path, **settings: object) -> Upscaler:
         base = {"input": "in", "output": str(tmp_path / "out"), "model": str(model)}
@@ -54,7 +35,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Upsca
             "budget.ladder": [0, 2, 3],
             "budget.thresholds": [0.1, 0.5],
         }
-        return Upscaler(load_spec(None, base | tiles | settings), False, 1, silent)
+        return Upscaler(load_spec(None, base | tiles | settings), False, 1, None)
 
     return made
 
