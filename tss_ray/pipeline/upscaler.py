@@ -6,6 +6,7 @@ finished. It returns one small block in input order, so a retry overwrites itsel
 
 import hashlib
 import logging
+import threading
 import time
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -35,6 +36,7 @@ from tss_ray.pipeline.journal import DEATHS_ALONE, KILLED, WatchedBlock
 from tss_ray.pipeline.monitor import StopSignal, Tally
 from tss_ray.pipeline.plans import image_request
 from tss_ray.pipeline.rows import PreparedImage, prepared_images
+from tss_ray.pipeline.streamer import Streamer, refused
 from tss_ray.records import ManifestRow, rows_to_table
 from tss_ray.spec import JobSpec
 from tss_ray.storage.layout import output_key
@@ -76,6 +78,8 @@ class Upscaler:
         self._engine = EngineThread(make_engine(spec, model, device), threads)
         self._output = open_store(spec.output, spec.store)
         self._stopping, self._floor = StopSignal(monitor), Floor()
+        self._one_large = threading.Lock()
+        self._streamer = Streamer(spec, self._engine, self._card, self._output, self._stopping, self._described)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return the block's manifest rows, in order; what was not begun when the run was stopped stays pending."""
@@ -93,11 +97,13 @@ class Upscaler:
 
     def _together(self, images: list[PreparedImage]) -> list[ManifestRow]:
         begun = [(image, self._begin(image)) for image in images]
-        return [self._finish(image, future) for image, future in begun]
+        order = sorted(range(len(images)), key=lambda number: images[number].streamed)  # which take longest come last
+        rows = {number: self._finish(*begun[number]) for number in order}
+        return [rows[number] for number in range(len(images))]
 
     def _alone(self, image: PreparedImage, watched: WatchedBlock) -> ManifestRow:
         """Try an image of a block that lost its worker, with nothing else in the engine."""
-        if image.pixels is None or self._stopping:
+        if (image.pixels is None and not image.streamed) or self._stopping:
             return self._finish(image, None)
         if image.row.image_key in watched.trial.killers:
             return self._finish(PreparedImage(image.row.quarantined(KILLED, _KILLER)), None)
@@ -120,8 +126,8 @@ class Upscaler:
 
     def _finish(self, image: PreparedImage, future: "Future[DenoisedImage] | None") -> ManifestRow:
         row = image.row
-        if image.pixels is not None:
-            finished = self._upscaled(image, future)
+        if image.pixels is not None or image.streamed:
+            finished = self._streamed(image) if image.streamed else self._upscaled(image, future)
             if finished is None:
                 return row
             row = finished
@@ -139,7 +145,7 @@ class Upscaler:
                 return self._write(described, image, denoised)
             except GateError as error:
                 if row.refused_for is not None:
-                    return described.quarantined(error.kind, _refused(row, error.kind))
+                    return described.quarantined(error.kind, refused(row, error.kind))
                 num_steps = another_rung(self._spec.budget, row.num_steps or 0)
                 row = replace(row, attempt=2, refused_for=error.kind, num_steps=num_steps)
                 future = self._submit(row, denoised.request.lr)
@@ -148,6 +154,16 @@ class Upscaler:
             except StorageError as error:
                 return described.quarantined("upload_failed", str(error))
         return None
+
+    def _streamed(self, image: PreparedImage) -> ManifestRow | None:
+        """Return the finished row of an image that is streamed, one at a time; None if the run was stopped."""
+        while not self._one_large.acquire(timeout=_LOOK_S):
+            if self._stopping:
+                return None
+        try:
+            return None if self._stopping else self._streamer.upscale(image)
+        finally:
+            self._one_large.release()
 
     def _wait(self, future: "Future[DenoisedImage]") -> DenoisedImage | None:
         """Wait for the engine; None if the run was stopped before the image had begun, or too long ago."""
@@ -211,10 +227,3 @@ class Upscaler:
             encode_s=composed - began,
             upload_s=time.perf_counter() - composed,
         )
-
-
-def _refused(row: ManifestRow, why: str) -> str:
-    return (
-        f"the model's output was refused twice, the second time at {row.num_steps} steps ({row.refused_for}, then "
-        f"{why}): nothing was uploaded; look at the input, and if many are refused, at the model and the device"
-    )

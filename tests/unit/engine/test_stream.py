@@ -107,9 +107,7 @@ def test_a_stream_that_is_given_up_leaves_the_engine_to_the_others(
     assert not engine._open
 
 
-def test_who_waits_for_a_tile_hears_of_a_stop_and_of_a_dead_engine(
-    make_engine: MakeEngine, tall: ImageRequest
-) -> None:
+def test_who_waits_for_a_tile_hears_of_a_stop_and_of_a_dead_engine(make_engine: MakeEngine, tall: ImageRequest) -> None:
     stream = TileStream(tall, make_engine().grid(200, 40), Future(), lambda stream, row: None)
     with pytest.raises(CancelledError):
         stream.tile(0, stopping=lambda: True)
