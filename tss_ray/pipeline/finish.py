@@ -58,7 +58,7 @@ def finish(spec: JobSpec, image: PreparedImage, denoised: DenoisedImage, scale: 
     source, row = image.pixels, image.row
     if row.left_alone_by:
         return Finished(*_encoded(spec, image, [source]))
-    composition = Composition(denoised, scale, model_planes(source, image.linear))
+    composition = Composition(denoised, scale, model_planes(source, image.linear), BAND_PX)
     correction = spec.colour.correction if denoised.tiles else "none"
     added = composition.added()
     shift = None if correction == "none" else colour_shift(added, correction)
@@ -101,6 +101,8 @@ def finish_streamed(
 ) -> Streamed:
     """Write the same file as `finish`, to the byte, with some rows of tiles in memory and never all of them.
 
+    (To rounding, where the result is no larger than a band: `finish` then enlarges the correction apart.)
+
     tiles: None where no step was asked for. The colour correction is "wavelet" or "none": "mean" would have to see all
     tiles before the first row is written. Raises GateError and EncodeError, and CancelledError where `stopping` becomes
     true; the file then holds a part and must be thrown away.
@@ -110,7 +112,7 @@ def finish_streamed(
     if image.row.left_alone_by:
         return Streamed(*_encoded_into(file, spec, image, _slices(image.pixels)))
     correction = spec.colour.correction if tiles is not None else "none"
-    sweep = Sweep(image.pixels, image.linear, tiles, scale, correction == "wavelet", stopping)
+    sweep = Sweep(image.pixels, image.linear, tiles, scale, correction == "wavelet", stopping, BAND_PX)
     written = _encoded_into(file, spec, image, _bands(image, image.pixels, sweep))
     sweep.finish()
     return Streamed(*written, sweep.lr_consistency_psnr, sweep.colour_delta_e, correction)

@@ -89,7 +89,8 @@ def done(job: Callable[..., Any], path: Path, **settings: object) -> tuple[Manif
 def test_a_streamed_image_has_the_bytes_and_the_row_of_one_that_was_held(
     job: Callable[..., Any], photo: Path, num_steps: int
 ) -> None:
-    settings = {"budget.num_steps": num_steps}
+    # so small a result is one band, of which the correction would be the same to rounding only
+    settings = {"budget.num_steps": num_steps, "colour.correction": "none"}
     streamed, file = done(job, photo, **settings)
     held, expected = done(job, photo, **settings, **{"large.from_px": HEIGHT * WIDTH + 1})
     assert file == expected

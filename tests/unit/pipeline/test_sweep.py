@@ -6,20 +6,32 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 
 from tss_ray.engine.engine import Engine
+from tss_ray.engine.stream import rows_ahead
 from tss_ray.engine.thread import EngineThread
+from tss_ray.errors import GateError
 from tss_ray.imaging.channels import to_model_rgb
 from tss_ray.models.base import SuperResolutionModel
+from tss_ray.pipeline import finish as finish_module
+from tss_ray.pipeline import sweep
 from tss_ray.pipeline.finish import Finished, Streamed, finish, finish_streamed
 from tss_ray.pipeline.plans import image_request
 from tss_ray.pipeline.rows import PreparedImage
 from tss_ray.records import ManifestRow
 from tss_ray.spec import JobSpec, load_spec
 
-HEIGHT, WIDTH = 430, 650
-"""Enlarged by 4 it is larger than a band."""
+HEIGHT, WIDTH = 170, 130
+BAND_PX = 60_000
+"""The result is made in bands, as one of more than 4 million px is."""
+
+
+@pytest.fixture(autouse=True)
+def narrow_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make bands of few rows."""
+    monkeypatch.setattr(finish_module, "BAND_PX", BAND_PX)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +39,7 @@ def pixels() -> np.ndarray:
     """Return RGBA of 16 bits: slopes, stripes and grain."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     rng = np.random.default_rng(0)
-    planes = [y * 40 + x * 50, (x // 9 % 2) * 40_000, x * 90, np.minimum(y * 200, 65_535)]
+    planes = [y * 150 + x * 200, (x // 9 % 2) * 40_000, x * 300, np.minimum(y * 500, 65_535)]
     noisy = np.stack(planes, 2) + rng.integers(0, 4000, (HEIGHT, WIDTH, 4))
     return noisy.clip(0, 65_535).astype(np.uint16)
 
@@ -72,10 +84,9 @@ CASES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], dict[str, Any]]] = {
     "grey with alpha": (lambda p: (p[..., 2:] >> 8).astype(np.uint8), {}),
     "uncorrected": (lambda p: (p[..., :3] >> 8).astype(np.uint8), {"colour.correction": "none"}),
     "2.3 times": (lambda p: (p >> 8).astype(np.uint8), {"scale": 2.3}),
-    "linear": (lambda p: p[..., :3], {"linear": True, "encode.format": "tiff"}),
     "no steps": (lambda p: (p[..., :3] >> 8).astype(np.uint8), {"num_steps": 0}),
     "no steps, 1.5 times": (lambda p: (p[..., :1] >> 8).astype(np.uint8), {"num_steps": 0, "scale": 1.5}),
-    "webp": (lambda p: (p[:300, :, :3] >> 8).astype(np.uint8), {"encode.format": "webp"}),
+    "webp": (lambda p: (p[..., :3] >> 8).astype(np.uint8), {"encode.format": "webp"}),
 }
 
 
@@ -90,3 +101,52 @@ def test_both_ways_write_the_same_bytes_and_measure_the_same(
     assert streamed.colour_correction == whole.colour_correction
     assert streamed.lr_consistency_psnr == pytest.approx(whole.lr_consistency_psnr, abs=1e-4)
     assert streamed.colour_delta_e == pytest.approx(whole.colour_delta_e, rel=1e-3)
+
+
+def test_linear_values_are_the_same_to_rounding(engine: EngineThread, pixels: np.ndarray) -> None:
+    # the curve of sRGB is a power, whose last bits depend on where in memory a value lies
+    settings = {"linear": True, "encode.format": "tiff"}
+    whole, _, file = both_ways(engine, pixels[..., :3], **settings)
+    ours, theirs = (tifffile.imread(BytesIO(data)).astype(int) for data in (file, whole.file.data))
+    assert ours.shape == theirs.shape == (4 * HEIGHT, 4 * WIDTH, 3)
+    assert abs(ours - theirs).max() <= 1
+
+
+@pytest.mark.parametrize("times", [3, 6])
+def test_what_is_held_is_some_rows_of_tiles_whatever_the_height(
+    engine: EngineThread, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    tall = np.tile((pixels[..., :3] >> 8).astype(np.uint8), (times, 1, 1))
+    spec = load_spec(None, {"input": "in", "output": "out"})
+    stream = engine.stream(image_request(spec.plan, 50, "a.png", tall, 1, 0))
+    held, drop = [], stream.drop
+    monkeypatch.setattr(stream, "drop", lambda row: (held.append(stream.num_held), drop(row)))
+    finish_streamed(spec, prepared(spec, tall), stream, 4, BytesIO())
+    most = rows_ahead(stream.grid, 8) + 4  # one is asked for, three have what the rows below still look at
+    assert max(held) <= most * len(stream.grid.lefts)
+    assert times < 6 or max(held) < stream.grid.num_tiles / 2
+
+
+@pytest.mark.parametrize(("value", "kind"), [(float("nan"), "output_nan"), (1.0, "output_off_colour")])
+def test_what_is_no_picture_of_its_input_is_refused_before_the_last_row(
+    engine: EngineThread, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch, value: float, kind: str
+) -> None:
+    spec = load_spec(None, {"input": "in", "output": "out"})
+    rgb = (pixels[..., :3] >> 8).astype(np.uint8)
+    stream = engine.stream(image_request(spec.plan, 50, "a.png", rgb, 1, 0))
+    tile, asked = stream.tile, []
+    monkeypatch.setattr(
+        stream, "tile", lambda index, stopping: (asked.append(index), torch.full_like(tile(index), value))[1]
+    )
+    with pytest.raises(GateError) as refused:
+        finish_streamed(spec, prepared(spec, rgb), stream, 4, BytesIO())
+    assert refused.value.kind == kind
+    assert max(asked) < stream.grid.num_tiles - 1
+    stream.give_up()
+
+
+def test_one_colour_of_an_input_of_several_is_refused(pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = load_spec(None, {"input": "in", "output": "out"})
+    monkeypatch.setattr(sweep, "upsample_part", lambda part, top, scale, first, last: torch.zeros(3, last - first, 520))
+    with pytest.raises(GateError, match="output_constant"):
+        finish_streamed(spec, prepared(spec, (pixels[..., :3] >> 8).astype(np.uint8)), None, 4, BytesIO())
