@@ -1,6 +1,6 @@
 """What memory a large image takes: peak by size, and its slope per million px and per px of width.
 
-    python jobs/benchmarks/large.py [--steps 0] [--sizes 512x512,512x4096,2048x512] [--format png] [--model FOLDER]
+    python jobs/benchmarks/large.py [--steps 0] [--sizes 1024x8192,1024x16384,4096x4096] [--format png] [--model FOLDER]
     python jobs/benchmarks/large.py --sizes 20000x20000 --steps 0 --format tiff     # hours on a small machine
 
 The protocol
@@ -11,6 +11,8 @@ The protocol
   (--model).
 - `peak_mib`: the most that the process and its child held together, mapped files included, looked at ten times a
   second; `grown_mib` is it less what the process held before the image (the model loaded, a small image done).
+- Up to 4 million px the probe is whole and float, and a PNG of up to 33 million px is made at once: for the slope of
+  streaming itself take larger inputs, and --format tiff.
 - `mib_per_megapixel`, `mib_per_1000_px_width`, `fixed_mib`: least squares over the sizes; null for fewer than three.
 
 The last line of stdout is one JSON object: those three, and grown_mib by size.
@@ -127,7 +129,7 @@ def _size(told: str) -> tuple[int, int]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Memory of large images.")
-    parser.add_argument("--sizes", default="512x512,512x4096,2048x512", help="width x height of inputs, by commas")
+    parser.add_argument("--sizes", default="1024x8192,1024x16384,4096x4096", help="width x height of inputs, by commas")
     parser.add_argument("--steps", type=int, default=0, help="of denoising; 0 resamples")
     parser.add_argument("--format", default="png", help="of the result: png or tiff are written as they come")
     parser.add_argument("--model", default="tss-x4-small", help="embedded name or model folder")

@@ -78,6 +78,7 @@ HARMLESS = {
     "store.s3_endpoint_url": "http://localhost:1",
     "store.s3_region": "eu-west-1",
     "store.s3_addressing": "path",
+    "large.from_px": 1000,
     "store.max_attempts": 3,
     "compute.actors": 3,
     "compute.gpus_per_actor": 0.5,
