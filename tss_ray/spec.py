@@ -277,6 +277,14 @@ class PrefixSpec(_Frozen):
         return f"{uri.rstrip('/')}/".startswith(f"{self.prefix.rstrip('/')}/")
 
 
+class LargeSpec(_Frozen):
+    """Which images are streamed by rows of tiles; nothing here changes a pixel."""
+
+    from_px: int = Field(
+        4_194_305, ge=1, description="width · height of an input from which its tiles are not held until it is complete"
+    )
+
+
 class StoreSpec(_Frozen):
     """How S3 is spoken to; nothing here changes a pixel."""
 
@@ -420,6 +428,7 @@ class JobSpec(_Frozen):
     colour: ColourSpec = ColourSpec()
     size: SizeSpec = SizeSpec()
     limits: LimitSpec = LimitSpec()
+    large: LargeSpec = LargeSpec()
     store: StoreSpec = StoreSpec()
     compute: ComputeSpec = ComputeSpec()
     checkpoint: CheckpointSpec = CheckpointSpec()

@@ -32,7 +32,7 @@ from tss_measure import Bench, crop_key
 
 from tss_ray.imaging.planes import to_planes
 from tss_ray.pipeline.plans import image_request
-from tss_ray.pipeline.prepare import probe
+from tss_ray.pipeline.probe import probe
 from tss_ray.quality.detail import VISIBLE, detail_score, high_energy, octave_energies
 from tss_ray.quality.psnr import luma
 from tss_ray.spec import BudgetSpec, PlanSpec

@@ -53,7 +53,7 @@ from tss_ray.models.registry import load_model
 from tss_ray.pipeline.finish import finish
 from tss_ray.pipeline.job import run_job
 from tss_ray.pipeline.plans import image_request
-from tss_ray.pipeline.prepare import probe
+from tss_ray.pipeline.probe import probe
 from tss_ray.pipeline.rows import PreparedImage
 from tss_ray.pipeline.upscaler import make_engine
 from tss_ray.records import ManifestRow

@@ -14,7 +14,7 @@ from quality_degrade import degrade
 from quality_values import Inputs
 
 from tss_ray.errors import InputError
-from tss_ray.pipeline.prepare import probe
+from tss_ray.pipeline.probe import probe
 from tss_ray.storage.sample_photos import names, reduced_png, reference
 from tss_ray.training.photos import measured_size, photos
 

@@ -11,6 +11,8 @@ assert tss_ray.__file__ is not None
 PACKAGE = Path(tss_ray.__file__).parent
 
 NOT_OURS = {
+    ("engine/stream.py", "BaseException"): "what the engine died of, on its way to who waits for it",
+    ("engine/stream.py", "CancelledError"): "what a future says to who waits for what was given up",
     ("cli_cluster.py", "Exit"): "typer's way to end with an exit code",
     ("spec.py", "PydanticCustomError"): "what a pydantic validator raises; load_spec turns it into a SpecError",
     ("cli.py", "Exit"): "typer's way to end with an exit code",

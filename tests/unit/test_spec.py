@@ -86,6 +86,7 @@ HARMLESS = {
     "store.s3_endpoint_url": "http://localhost:1",
     "store.s3_region": "eu-west-1",
     "store.s3_addressing": "path",
+    "large.from_px": 1000,
     "store.max_attempts": 3,
     "store.s3_profile": "lab",
     "store.s3_requester_pays": True,

@@ -5,6 +5,7 @@ Nothing here looks at another image: the same pixels have the same map in every 
 """
 
 import math
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -36,25 +37,68 @@ def noise_sigma(y: Tensor) -> float:
     Laplacians. Taken per block, and of the blocks a low quantile, because in sharp photographs texture answers too;
     the correction undoes the quantile's bias on pure noise. Blocks overlap, so that a small image has enough of them.
     """
-    h, w = y.shape[-2:]
-    if min(h, w) < _BLOCK_PX + 2:
+    if min(y.shape[-2:]) < _BLOCK_PX + 2:
         return 0.0
+    return _sigma(_responses(y).flatten())
+
+
+def _responses(y: Tensor) -> Tensor:
+    """Return the mean absolute response of every block, (1,1,rows,columns)."""
     mask = y.new_tensor([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])[None, None]
-    response = functional.conv2d(y, mask).abs()
-    blocks = functional.avg_pool2d(response, _BLOCK_PX, _BLOCK_STRIDE_PX).flatten()
+    return functional.avg_pool2d(functional.conv2d(y, mask).abs(), _BLOCK_PX, _BLOCK_STRIDE_PX)
+
+
+def _sigma(blocks: Tensor) -> float:
     quiet = blocks.kthvalue(max(1, round(_QUIET_QUANTILE * blocks.numel()))).values.item()
     return quiet * math.sqrt(math.pi / 2) / 6 * _QUIET_CORRECTION
 
 
-def texture_map(y: Tensor, sigma: float) -> Tensor:
+def texture_map(y: Tensor, sigma: float, mean: float | None = None) -> Tensor:
     """Return v in [0,1], (1,1,h,w): 0 is smooth, 0.5 a local std of REFERENCE_STD, 1 the limit of strong texture.
 
+    mean: of the whole image's luma, where y is a part of it; it matters to rounding only.
     `sigma` is the std of the noise in luma y (1,1,h,w) of range [0,1]. The noise variance is taken off before the map
     is smoothed, and what is below zero is cut off after: where noise is all there is, its variance strays to both sides
     of the estimate, and only then cancels.
     """
-    texture = _smooth(_local_variance(y) - _NOISE_MARGIN * sigma**2).clamp_min(0)
+    texture = _smooth(_local_variance(y, mean) - _NOISE_MARGIN * sigma**2).clamp_min(0)
     return texture / (texture + REFERENCE_STD**2)
+
+
+Luma = Callable[[int, int], Tensor]
+"""(first, last) to rows of luma, (1,1,last - first,w)."""
+
+
+class TextureBands:
+    """`noise_sigma` and `texture_map` of an image too large to be float at once, by bands of rows.
+
+    Equal to what the whole image would give, to rounding.
+    """
+
+    def __init__(self, rows: Luma, height: int, band_rows: int) -> None:
+        """Go down the image once, for its noise and its mean."""
+        self._rows, self._height = rows, height
+        self._step = max(_BLOCK_STRIDE_PX, band_rows // _BLOCK_STRIDE_PX * _BLOCK_STRIDE_PX)
+        total, num, blocks = 0.0, 0, []
+        for first, last in self._bands():
+            y = rows(first, min(height, last + _BLOCK_PX + 2 - _BLOCK_STRIDE_PX))
+            total, num = total + y[:, :, : last - first].double().sum().item(), num + (last - first) * y.shape[3]
+            if min(y.shape[2:]) >= _BLOCK_PX + 2:
+                blocks.append(_responses(y).flatten())
+        self.mean = total / num
+        self.sigma = _sigma(torch.cat(blocks)) if blocks else 0.0
+
+    def maps(self) -> Iterator[tuple[int, Tensor]]:
+        """Yield (first row, v (1,1,n,w)) of bands from top to bottom."""
+        margin = _WINDOW_PX // 2 + math.ceil(3 * _SMOOTHING_SIGMA_PX)
+        for first, last in self._bands():
+            begin, end = max(0, first - margin), min(self._height, last + margin)
+            v = texture_map(self._rows(begin, end), self.sigma, self.mean)
+            yield first, v[:, :, first - begin : last - begin]
+
+    def _bands(self) -> Iterator[tuple[int, int]]:
+        for first in range(0, self._height, self._step):
+            yield first, min(first + self._step, self._height)
 
 
 def texture_score(v: Tensor) -> float:
@@ -62,9 +106,11 @@ def texture_score(v: Tensor) -> float:
     return v.mean().item()
 
 
-def _local_variance(y: Tensor) -> Tensor:
+def _local_variance(y: Tensor, mean: float | None) -> Tensor:
     """Return the variance in a window around every pixel; at the borders, of what lies inside the image."""
-    centred = y - y.mean()  # E[y²] - E[y]² loses small variances on bright flat areas in float32
+    centred = y - (
+        y.mean() if mean is None else mean
+    )  # E[y²] - E[y]² loses small variances on bright flat areas in float32
     return _window_mean(centred**2) - _window_mean(centred) ** 2
 
 

@@ -41,10 +41,8 @@ class Composition:
         self._residual: Tensor | None = None
 
     def bands(self) -> Iterator[tuple[int, int]]:
-        """Yield (first, last) rows of bands from top to bottom, multiples of the scale, together the whole height."""
-        step = max(1, self._band_px // (self.width * self.scale)) * self.scale
-        for first in range(0, self.height, step):
-            yield first, min(first + step, self.height)
+        """Yield (first, last) rows of bands; see `bands`."""
+        return bands(self.height, self.width, self.scale, self._band_px)
 
     def rows(self, first: int, last: int) -> Tensor:
         """Return rows [first, last); not to be written to."""
@@ -96,3 +94,10 @@ class Composition:
             stitched += 0.5
             stitched -= upsample_rows(seen, self.scale, first, last)
         return stitched
+
+
+def bands(height: int, width: int, scale: int, band_px: int = BAND_PX) -> Iterator[tuple[int, int]]:
+    """Yield (first, last) rows of bands from top to bottom, multiples of the scale, together the whole height."""
+    step = max(1, band_px // (width * scale)) * scale
+    for first in range(0, height, step):
+        yield first, min(first + step, height)

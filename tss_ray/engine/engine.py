@@ -19,9 +19,10 @@ from tss_ray.engine.memory import is_out_of_memory, release_cached
 from tss_ray.engine.pool import Pool
 from tss_ray.engine.runner import Runner
 from tss_ray.engine.state import DenoisedImage, ImageRequest, ImageState, TileState
+from tss_ray.engine.stream import TileStream, rows_ahead
 from tss_ray.errors import EngineError
 from tss_ray.imaging.planes import to_planes
-from tss_ray.imaging.tiles import best_tile, pad_to_tile
+from tss_ray.imaging.tiles import TileGrid, best_tile, pad_to_tile
 from tss_ray.models.base import SuperResolutionModel
 
 log = logging.getLogger(__name__)
@@ -115,8 +116,45 @@ class Engine:
 
     def submit(self, request: ImageRequest, future: "Future[DenoisedImage]") -> None:
         """Queue an image's tiles; `future` gets the result. An empty plan is answered at once."""
-        height, width = request.lr.shape[:2]
-        grid = best_tile(height, width, self._sides, self._overlap_px)
+        image = self._image(request, future)
+        if image.num_out:
+            self._count_tiles(image)
+            boxes = enumerate(image.grid.boxes())
+            self._pools[image.grid.tile_px].batcher.add(TileState(image, i, top, left) for i, (top, left) in boxes)
+        elif image.start():
+            _hand_over(image)
+
+    def grid(self, height: int, width: int) -> TileGrid:
+        """Return how an image is cut; any thread may ask."""
+        return best_tile(height, width, self._sides, self._overlap_px)
+
+    def extend(self, stream: TileStream, row: int) -> None:
+        """Let the tiles of a streamed image enter as far as `row` of its rows of tiles, and some rows beyond.
+
+        Each leaves through the stream; its future is told when all have. Rows that are in already, and streams that
+        were given up, change nothing. Raises EngineError for a plan without steps, which needs no engine.
+        """
+        if stream.cancelled:
+            return
+        if stream.image is None:
+            if not stream.request.num_steps:
+                raise EngineError("a streamed image of no steps has no tiles; compose it without the engine")
+            stream.image = self._image(stream.request, stream.future, stream)
+            self._count_tiles(stream.image)
+        image = stream.image
+        grid, columns = image.grid, len(image.grid.lefts)
+        last = max(image.rows_in, min(row + 1 + rows_ahead(grid, self._max_batch), len(grid.tops)))
+        self._pools[grid.tile_px].batcher.add(
+            TileState(image, number * columns + i, grid.tops[number], left)
+            for number in range(image.rows_in, last)
+            for i, left in enumerate(grid.lefts)
+        )
+        image.rows_in = last
+
+    def _image(
+        self, request: ImageRequest, future: "Future[DenoisedImage]", stream: TileStream | None = None
+    ) -> ImageState:
+        grid = self.grid(*request.lr.shape[:2])
         padded = pad_to_tile(request.lr, grid.tile_px)
         levels = pad_to_tile(self._levels_of(request), grid.tile_px)
         plans = self._plans_of(request)
@@ -124,18 +162,15 @@ class Engine:
         coefficients = ddim_coefficients(
             self._model.alphas_cumprod, plans, request.eta, card.prediction_type, card.final_alpha_cumprod
         ).float()
-        num_tiles = grid.num_tiles if request.num_steps else 0
+        held = grid.num_tiles if request.num_steps and stream is None else 0
         timesteps = torch.from_numpy(plans)
-        image = ImageState(
-            request, grid, padded, levels, timesteps, coefficients, future, [None] * num_tiles, card.paints_pixels
+        return ImageState(
+            request, grid, padded, levels, timesteps, coefficients, future, [None] * held, card.paints_pixels, stream
         )
-        if num_tiles:
-            px_run = num_tiles * grid.tile_px**2
-            self._count(px_run=px_run, px_wanted=px_run / grid.padding_ratio(height, width))
-            boxes = enumerate(grid.boxes())
-            self._pools[grid.tile_px].batcher.add(TileState(image, i, top, left) for i, (top, left) in boxes)
-        elif image.start():
-            _hand_over(image)
+
+    def _count_tiles(self, image: ImageState) -> None:
+        px_run = image.grid.num_tiles * image.grid.tile_px**2
+        self._count(px_run=px_run, px_wanted=px_run / image.grid.padding_ratio(*image.request.lr.shape[:2]))
 
     def _plans_of(self, request: ImageRequest) -> NDArray[np.int64]:
         """Return (num_steps, num_levels): an image that has one plan has it at every level."""

@@ -3,6 +3,7 @@
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,9 @@ from torch import Tensor
 
 from tss_ray.engine.runner import TileTensors
 from tss_ray.imaging.tiles import TileGrid
+
+if TYPE_CHECKING:
+    from tss_ray.engine.stream import TileStream
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,8 @@ class ImageRequest:
 class DenoisedImage:
     """A finished image: what is to be added to its bicubic enlargement, as tiles, and what it cost.
 
-    tiles: one (3, tile·scale, tile·scale) float32 CPU tensor per tile of `grid`, row-major; none for an empty plan.
+    tiles: one (3, tile·scale, tile·scale) float32 CPU tensor per tile of `grid`, row-major; none for an empty plan, and
+    none where a stream had them.
     """
 
     request: ImageRequest
@@ -53,7 +58,7 @@ class DenoisedImage:
     @property
     def nfe(self) -> int:
         """Denoiser evaluations, in full-tile forwards."""
-        return len(self.tiles) * self.request.num_steps
+        return self.grid.num_tiles * self.request.num_steps
 
     @property
     def padding_ratio(self) -> float:
@@ -78,6 +83,10 @@ class ImageState:
     future: "Future[DenoisedImage]"
     tiles: list[Tensor | None]
     paints_pixels: bool = False
+    stream: "TileStream | None" = None
+    """Where tiles that are back go instead of `tiles`."""
+    rows_in: int = 0
+    """Of a streamed image, the rows of tiles that have entered."""
     arrived: float = field(default_factory=time.perf_counter)
     begun: float | None = None
     cancelled: bool = False
@@ -87,15 +96,23 @@ class ImageState:
 
     def __post_init__(self) -> None:
         """All are out."""
-        self.num_out = len(self.tiles)
+        self.num_out = self.grid.num_tiles if self.stream else len(self.tiles)
 
     def take(self, index: int, tile: Tensor) -> None:
         """Take a tile that is back."""
-        self.tiles[index] = tile
+        if self.stream is None:
+            self.tiles[index] = tile
+        else:
+            self.stream.put(index, tile)
         self.num_out -= 1
 
     def start(self) -> bool:
-        """Mark the image as begun; False if its caller cancelled it before. What has begun runs to its end."""
+        """Mark the image as begun; False if its caller cancelled it before. What has begun runs to its end.
+
+        A stream that was given up is cancelled at any time: none of its further tiles begins.
+        """
+        if self.stream is not None and self.stream.cancelled:
+            self.cancelled = True
         if self.begun is None and not self.cancelled:  # a future may be told only once that it is dropped
             self.cancelled = not self.future.set_running_or_notify_cancel()
             self.begun = None if self.cancelled else time.perf_counter()

@@ -3,6 +3,7 @@
 import queue
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from types import TracebackType
@@ -12,6 +13,7 @@ import torch
 
 from tss_ray.engine.engine import Engine, EngineStats
 from tss_ray.engine.state import DenoisedImage, ImageRequest
+from tss_ray.engine.stream import TileStream
 from tss_ray.errors import EngineError
 
 
@@ -31,7 +33,7 @@ class EngineThread:
         self._idle_s = 0.0
         self._waits_since: float | None = None
         self._ready = threading.Event()
-        self._inbox: queue.SimpleQueue[tuple[ImageRequest, Future[DenoisedImage]] | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._open: set[Future[DenoisedImage]] = set()
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
@@ -41,6 +43,24 @@ class EngineThread:
 
     def submit(self, request: ImageRequest) -> "Future[DenoisedImage]":
         """Queue an image. Raises EngineError if the engine has died or was closed."""
+        future = self._opened()
+        self._inbox.put(lambda: self._engine.submit(request, future))
+        return future
+
+    def stream(self, request: ImageRequest) -> TileStream:
+        """Begin an image too large to be held; its tiles enter the engine as they are asked for.
+
+        Raises EngineError if the engine has died or was closed.
+        """
+
+        def ask(stream: TileStream, row: int) -> None:
+            if stream.cancelled:
+                self._forget(stream.future)
+            self._inbox.put(lambda: self._engine.extend(stream, row))
+
+        return TileStream(request, self._engine.grid(*request.lr.shape[:2]), self._opened(), ask)
+
+    def _opened(self) -> "Future[DenoisedImage]":
         future: Future[DenoisedImage] = Future()
         with self._lock:
             if self._failure is not None:
@@ -49,7 +69,6 @@ class EngineThread:
                 ) from self._failure
             self._open.add(future)
         future.add_done_callback(self._forget)
-        self._inbox.put((request, future))
         return future
 
     @property
@@ -128,7 +147,7 @@ class EngineThread:
                 self._end_wait()
                 if item is None:
                     return True
-                self._engine.submit(*item)
+                item()
                 wait = False
         except queue.Empty:
             return False

@@ -29,6 +29,11 @@ def colour_shift(added: Tensor, correction: Correction) -> Tensor | None:
     return -(added.mean(dim=(1, 2), keepdim=True) if correction == "mean" else _low_band(added))
 
 
+def low_band_reach() -> int:
+    """Return how many rows on either side a row of the wavelet's low band looks at."""
+    return (1 << _LEVELS) - 1
+
+
 def _low_band(planes: Tensor) -> Tensor:
     kernel = torch.tensor([0.25, 0.5, 0.25], dtype=planes.dtype)
     low = planes[:, None]

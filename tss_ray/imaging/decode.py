@@ -65,6 +65,8 @@ _TRANSPOSITIONS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+_STRIPS_FROM_PX = 4_194_304
+
 _PILLOW_MODULES = re.compile(r"PIL\.")
 
 
@@ -115,6 +117,15 @@ def decode(data: bytes, max_px: int, animations: bool = True) -> DecodedImage:
         raise DecodeError("corrupt", f"the file is damaged: {reason}; replace it by an intact copy") from error
 
 
+def num_px(data: bytes) -> int:
+    """Return width · height by a file's header; 0 where no header of ours is found, which `decode` will tell of."""
+    try:
+        with Image.open(io.BytesIO(data), formats=_formats()) as image:
+            return image.width * image.height
+    except Exception:  # noqa: BLE001 - as in decode
+        return 0
+
+
 def _decoded(data: bytes, max_px: int, animations: bool) -> DecodedImage:
     try:
         image = Image.open(io.BytesIO(data), formats=_formats())
@@ -142,6 +153,8 @@ def _pixels(image: Image.Image, data: bytes, max_px: int) -> Pixels:
         return _turned(read_deep_png(data, image.info.get("transparency")), orientation(image))
     if is_deep_tiff(image):
         return _turned(read_deep_tiff(data, max_px)[0], orientation(image))
+    if image.width * image.height > _STRIPS_FROM_PX and image.mode in _EIGHT_BIT:
+        return _pixels_by_strips(image)
     plain = _plain(image)
     values, transparent_value = np.array(plain), plain.info.get("transparency")
     if values.dtype == np.uint8:
@@ -151,6 +164,22 @@ def _pixels(image: Image.Image, data: bytes, max_px: int) -> Pixels:
         return grey
     opaque = (values != transparent_value)[:, :, None].astype(grey.dtype) * np.iinfo(grey.dtype).max
     return np.concatenate([grey, opaque], axis=2)
+
+
+def _pixels_by_strips(image: Image.Image) -> Pixels:
+    """Return what `_pixels` would, of 8 bits: Pillow's own copy (4 bytes a px of colour) and the result, no third."""
+    image.load()
+    transposition = _TRANSPOSITIONS.get(orientation(image))
+    upright = image if transposition is None else image.transpose(transposition)
+    target = _target_mode(image)
+    pixels = np.empty((upright.height, upright.width, len(target)), np.uint8)
+    step = max(1, _STRIPS_FROM_PX // 4 // upright.width)
+    for first in range(0, upright.height, step):
+        last = min(first + step, upright.height)
+        strip = upright.crop((0, first, upright.width, last))
+        strip.info = upright.info  # transparency
+        pixels[first:last] = np.asarray(strip.convert(target)).reshape(last - first, upright.width, -1)
+    return pixels
 
 
 def _prepare_libraries(max_px: int) -> None:
@@ -187,10 +216,12 @@ def _plain(image: Image.Image) -> Image.Image:
         return cmyk_to_rgb(upright, image.info.get("icc_profile"))
     if image.mode not in _EIGHT_BIT:
         raise DecodeError("unsupported_mode", f"mode {image.mode} cannot be read; convert the file to grey or RGB")
+    return upright.convert(_target_mode(image))
+
+
+def _target_mode(image: Image.Image) -> str:
     target = _EIGHT_BIT[image.mode]
-    if image.has_transparency_data:
-        target = _WITH_ALPHA.get(target, target)
-    return upright.convert(target)
+    return _WITH_ALPHA.get(target, target) if image.has_transparency_data else target
 
 
 def _turned(pixels: Pixels, orientation_tag: int) -> Pixels:

@@ -106,6 +106,29 @@ def encode_bands(
     TIFF, 16-bit PNG and PNG of more than 33 million px are written as the bands come; other files need all of the
     pixels, of 8 bits, at once.
     """
+    file = io.BytesIO()
+    mode, content_type, kept_bits = encode_into(
+        file, bands, shape, bits, format, quality=quality, lossless=lossless, icc_profile=icc_profile, metadata=metadata
+    )
+    return EncodedImage(file.getvalue(), mode, content_type, kept_bits)
+
+
+def encode_into(
+    file: BinaryIO,
+    bands: Iterable[Pixels],
+    shape: tuple[int, int, int],
+    bits: int,
+    format: Format,
+    *,
+    quality: int,
+    lossless: bool,
+    icc_profile: bytes | None = None,
+    metadata: Metadata = NO_METADATA,
+) -> tuple[str, str, int]:
+    """Write what `encode_bands` returns into a file that can be read and sought; return its mode, content type, bits.
+
+    Raises EncodeError, and whatever the bands raise.
+    """
     height, width, channels = shape
     if channels not in _MODES or 0 in shape:
         raise _not_pixels(f"{shape}")
@@ -114,7 +137,6 @@ def encode_bands(
     stored_channels = channels + 2 if grey_as_colour else channels
     profile = fitting_profile(icc_profile, stored_channels)
     described = metadata.resized(width, height)
-    file = io.BytesIO()
     opaque = False
     try:
         if format == "tiff":
@@ -133,7 +155,7 @@ def encode_bands(
         )
         raise EncodeError("encode_failed", message) from error
     mode = "RGB" if format == "webp" and opaque else _MODES[stored_channels]
-    return EncodedImage(file.getvalue(), mode, _CONTENT_TYPES[format], bits if format in _BY_ROWS else 8)
+    return mode, _CONTENT_TYPES[format], bits if format in _BY_ROWS else 8
 
 
 def _check_fits(format: Format, height: int, width: int, channels: int) -> None:

@@ -26,9 +26,18 @@ def downsample(hr: Tensor, scale: int) -> Tensor:
 
 def upsample_rows(lr: Tensor, scale: int, first: int, last: int) -> Tensor:
     """Return rows [first, last) of `upsample` of (C,h,w): (C, last - first, w·scale), to float rounding."""
-    top, bottom = max(0, first // scale - _REACH), min(lr.shape[1], -(-last // scale) + _REACH)
-    enlarged = upsample(lr[None, :, top:bottom], scale)[0]
-    return enlarged[:, first - top * scale : last - top * scale]
+    top, bottom = rows_under(first, last, scale, lr.shape[1])
+    return upsample_part(lr[:, top:bottom], top, scale, first, last)
+
+
+def rows_under(first: int, last: int, scale: int, height: int) -> tuple[int, int]:
+    """Return which rows of an image of `height` the rows [first, last) of its enlargement follow from."""
+    return max(0, first // scale - _REACH), min(height, -(-last // scale) + _REACH)
+
+
+def upsample_part(part: Tensor, top: int, scale: int, first: int, last: int) -> Tensor:
+    """Return rows [first, last) of an enlargement from `part`, the rows from `top` on that `rows_under` names."""
+    return upsample(part[None], scale)[0][:, first - top * scale : last - top * scale]
 
 
 def reach(first: int, last: int, height: int) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Blending enlarged tiles into one image, the same to the last bit whatever order they finish in."""
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -45,7 +46,6 @@ class Stitcher:
         """
         self._grid = grid
         self._first, self._last = rows or (0, grid.height * scale)
-        self._boxes = tuple(grid.boxes())
         self._scale = scale
         self._tile_shape = (channels, grid.tile_px * scale, grid.tile_px * scale)
         self._row_weights = _shares(grid.tops, grid.height, grid, scale).to(device)
@@ -66,7 +66,7 @@ class Stitcher:
         Raises EngineError for an unknown index, one added before, or another shape or dtype.
         """
         if not 0 <= index < self._end:
-            raise EngineError(f"tile {index} of {len(self._boxes)} does not exist; {_REPORT}")
+            raise EngineError(f"tile {index} of {self._grid.num_tiles} does not exist; {_REPORT}")
         if index < self._next or index in self._waiting:
             raise EngineError(f"tile {index} was stitched twice; {_REPORT}")
         if tuple(tile.shape) != self._tile_shape or tile.dtype != torch.float32:
@@ -87,7 +87,7 @@ class Stitcher:
 
     def _blend(self, index: int, tile: Tensor) -> None:
         row, column = divmod(index, len(self._grid.lefts))
-        top, left = (position * self._scale for position in self._boxes[index])
+        top, left = self._grid.tops[row] * self._scale, self._grid.lefts[column] * self._scale
         _, height, width = self._tile_shape
         begin, end = max(top, self._first), min(top + height, self._last)
         inside = slice(begin - top, end - top)
@@ -113,10 +113,12 @@ def _profile(tile_px: int, overlap_px: int, scale: int) -> Tensor:
     return profile
 
 
+@lru_cache(maxsize=16)
 def _shares(positions: tuple[int, ...], length: int, grid: TileGrid, scale: int) -> Tensor:
     """Return (num positions, tile_px·scale) float32: each tile's share along one axis; the shares of a pixel sum to 1.
 
-    Divided in float64: the ramps' feet are small, and the shares are cast once.
+    Divided in float64: the ramps' feet are small, and the shares are cast once. Kept: a large image asks for each of
+    its bands. Not to be written to.
     """
     profile = _profile(grid.tile_px, grid.overlap_px, scale)
     spans = [slice(position * scale, (position + grid.tile_px) * scale) for position in positions]

@@ -33,7 +33,7 @@ from tss_ray.imaging.resample import upsample
 from tss_ray.imaging.tiles import best_tile
 from tss_ray.pipeline.model import job_model
 from tss_ray.pipeline.plans import image_request
-from tss_ray.pipeline.prepare import probe
+from tss_ray.pipeline.probe import probe
 from tss_ray.quality.detail import detail_score
 from tss_ray.quality.psnr import psnry
 from tss_ray.quality.ssim import ssim

@@ -3,12 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tss_ray.diffusion.spatial import level_map, level_parameters
-from tss_ray.diffusion.texture import luma, noise_sigma, texture_map
+from tss_ray.diffusion.spatial import level_parameters
 from tss_ray.diffusion.timesteps import plan_table
 from tss_ray.engine.state import ImageRequest
-from tss_ray.imaging.planes import to_planes
+from tss_ray.pipeline.probe import image_levels
 from tss_ray.spec import PlanSpec
+
+__all__ = ["image_levels", "image_request"]
 
 
 def image_request(
@@ -30,9 +31,3 @@ def image_request(
     eta_range = (0.0 if plan.eta_by_texture else plan.eta, plan.eta)
     levels = image_levels(rgb, num_levels) if num_levels > 1 and num_steps else None
     return ImageRequest(image_key, rgb, timesteps, level_parameters(num_levels, eta_range), seed, levels)
-
-
-def image_levels(rgb: NDArray[np.uint8], num_levels: int) -> NDArray[np.uint8]:
-    """Return the level of every position of (h,w,3) uint8, by texture with its noise taken off: (h,w) uint8."""
-    y = luma(to_planes(rgb)[None])
-    return level_map(texture_map(y, noise_sigma(y)), num_levels)

@@ -6,7 +6,6 @@ Runs as CPU tasks apart from the device's actors: what rotten bytes can do to a 
 import hashlib
 import platform
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -16,19 +15,17 @@ import pyarrow as pa
 import torch
 
 from tss_ray.budget.policy import budget_columns
-from tss_ray.diffusion.texture import luma, noise_sigma, texture_map, texture_score
 from tss_ray.errors import AccessRefusedError, ImageError, ObjectNotFoundError, StorageError
 from tss_ray.imaging.apart import Child
-from tss_ray.imaging.blur import blur_score
-from tss_ray.imaging.colour import is_linear, to_srgb
+from tss_ray.imaging.colour import is_linear
 from tss_ray.imaging.decode import DecodedImage, decode
-from tss_ray.imaging.metadata import NO_METADATA
-from tss_ray.imaging.pixels import Pixels, num_bits
-from tss_ray.imaging.planes import to_planes
+from tss_ray.imaging.pixels import num_bits
 from tss_ray.imaging.size import target_size
 from tss_ray.pipeline.journal import DEATHS_ALONE, KILLED, WatchedBlock
+from tss_ray.pipeline.large import Decode, decoded, is_streamed, large_alone
 from tss_ray.pipeline.meters import meters, tell_prepared
 from tss_ray.pipeline.monitor import monitor_link, worker_logs
+from tss_ray.pipeline.probe import probe
 from tss_ray.pipeline.rows import PreparedImage, prepared_table
 from tss_ray.records import ManifestRow
 from tss_ray.spec import JobSpec
@@ -40,10 +37,6 @@ _THREADS = 8
 _KILLER = (
     f"workers died over it {DEATHS_ALONE} times while it was alone; replace the file, or give the nodes more memory"
 )
-
-
-Decode = Callable[[bytes, int, bool], DecodedImage]
-"""(bytes, most pixels, whether the first frame of several may pass): `imaging.decode.decode`, here or in a child."""
 
 
 @dataclass(frozen=True)
@@ -117,22 +110,18 @@ class Prepare:
                 input_sha256=hashlib.sha256(data).hexdigest(),
             )
             began = time.perf_counter()
-            image = self._decoded(data, decode)
-            row = replace(row, decode_s=time.perf_counter() - began)
+            with large_alone(self.spec, data):
+                image = decoded(self.spec, data, decode)
+                row = replace(row, decode_s=time.perf_counter() - began)
+                row = self._probe(row, image)
         except ImageError as error:
             return PreparedImage(row.quarantined(error.kind, str(error)))
         except StorageError as error:
             return PreparedImage(row.quarantined(_storage_kind(error), str(error)))
-        row = self._probe(row, image)
-        return PreparedImage(row, image.pixels, image.icc_profile, image.metadata, is_linear(image.icc_profile))
-
-    def _decoded(self, data: bytes, decode: Decode) -> DecodedImage:
-        """Decode as the spec says; what is not to be written is not carried further."""
-        encode = self.spec.encode
-        image = decode(data, self.spec.limits.max_input_px, self.spec.decode.animation == "first")
-        if encode.icc == "srgb":
-            image = replace(image, pixels=to_srgb(image.pixels, image.icc_profile), icc_profile=None)
-        return image if encode.metadata == "keep" else replace(image, metadata=NO_METADATA)
+        linear = is_linear(image.icc_profile)
+        if is_streamed(self.spec, row):
+            return PreparedImage(row, None, image.icc_profile, image.metadata, linear, streamed=True)
+        return PreparedImage(row, image.pixels, image.icc_profile, image.metadata, linear)
 
     def _probe(self, row: ManifestRow, image: DecodedImage) -> ManifestRow:
         began = time.perf_counter()
@@ -158,23 +147,6 @@ class Prepare:
             **asdict(columns),
             probe_s=time.perf_counter() - began,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """What is seen in an image before it is upscaled; the row's columns of the same names say what each is."""
-
-    texture_score: float
-    noise_sigma: float
-    blur_score: float | None
-
-
-def probe(pixels: Pixels) -> Probe:
-    """Look at (h,w,c) uint8 or uint16; alpha is not looked at."""
-    colour = to_planes(pixels[..., : 3 if pixels.shape[2] >= 3 else 1])[None]
-    y = luma(colour.expand(1, 3, *colour.shape[2:]))
-    sigma = noise_sigma(y)
-    return Probe(texture_score(texture_map(y, sigma)), sigma, blur_score(y))
 
 
 def _storage_kind(error: StorageError) -> str:

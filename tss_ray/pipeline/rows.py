@@ -23,6 +23,8 @@ class PreparedImage:
     metadata: Metadata = NO_METADATA
     linear: bool = False
     """Whether values are proportional to light; see `imaging.colour.is_linear`."""
+    streamed: bool = False
+    """Whether it is so large that its pixels stay behind: who streams it reads its file again (`pipeline.large`)."""
 
 
 FILE = "file"
@@ -37,6 +39,7 @@ _CARGO = {
     "xmp": pa.large_binary(),
     "dpi": pa.list_(pa.float64()),
     "linear": pa.bool_(),
+    "streamed": pa.bool_(),
 }
 
 
@@ -52,6 +55,7 @@ def prepared_table(images: list[PreparedImage]) -> pa.Table:
         "xmp": [i.metadata.xmp for i in images],
         "dpi": [i.metadata.dpi for i in images],
         "linear": [i.linear for i in images],
+        "streamed": [i.streamed for i in images],
     }
     for name, kind in _CARGO.items():
         table = table.append_column(name, pa.array(cargo[name], kind))
@@ -69,5 +73,6 @@ def prepared_images(table: pa.Table) -> list[PreparedImage]:
             pixels = np.frombuffer(buffer, depth).reshape(row.in_height or 0, row.in_width or 0, channels)
         icc_profile, exif, xmp, dpi = (table[name][i].as_py() for name in ("icc_profile", "exif", "xmp", "dpi"))
         metadata = Metadata(exif, xmp, tuple(dpi) if dpi else None)
-        images.append(PreparedImage(row, pixels, icc_profile, metadata, table["linear"][i].as_py()))
+        linear, streamed = table["linear"][i].as_py(), table["streamed"][i].as_py()
+        images.append(PreparedImage(row, pixels, icc_profile, metadata, linear, streamed))
     return images

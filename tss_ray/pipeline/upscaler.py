@@ -6,6 +6,7 @@ finished. It returns one small block in input order, so a retry overwrites itsel
 
 import hashlib
 import logging
+import threading
 import time
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -39,6 +40,7 @@ from tss_ray.pipeline.monitor import MonitorLink, Tally, worker_logs
 from tss_ray.pipeline.plans import image_request
 from tss_ray.pipeline.pulse import Pulse, actor_name
 from tss_ray.pipeline.rows import FILE, PreparedImage, prepared_images
+from tss_ray.pipeline.streamer import Streamer, refused
 from tss_ray.pipeline.twins import Identity, Twins, Upscaled, identity, twin_row
 from tss_ray.records import ManifestRow, rows_to_table
 from tss_ray.spec import JobSpec
@@ -84,6 +86,8 @@ class Upscaler:
         self._files: dict[str, bytes] = {}
         """Finished ones of blocks that go into shards, by image_key."""
         self._pulse = Pulse(self._engine, meters(), actor_name()) if ray.is_initialized() else None
+        self._one_large = threading.Lock()
+        self._streamer = Streamer(spec, self._engine, self._card, self._output, self._link, self._described)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return the block's manifest rows, in order; what was not begun when the run was stopped stays pending."""
@@ -126,7 +130,12 @@ class Upscaler:
             elif key is not None:
                 seen.add(key)
             begun.append((image, key if twin else None, None if twin else self._begin(image)))
-        return [self._twin(image, key) if key else self._finish(image, future) for image, key, future in begun]
+        order = sorted(range(len(images)), key=lambda number: images[number].streamed)  # which take longest come last
+        rows = {number: self._ended(*begun[number]) for number in order}
+        return [rows[number] for number in range(len(images))]
+
+    def _ended(self, image: PreparedImage, key: Identity | None, future: "Future[DenoisedImage] | None") -> ManifestRow:
+        return self._twin(image, key) if key else self._finish(image, future)
 
     def _identity(self, image: PreparedImage) -> Identity | None:
         return identity(image.row, self._spec.encode.format) if self._spec.dedupe and image.pixels is not None else None
@@ -146,7 +155,7 @@ class Upscaler:
 
     def _alone(self, image: PreparedImage, watched: WatchedBlock) -> ManifestRow:
         """Try an image of a block that lost its worker, with nothing else in the engine."""
-        if image.pixels is None or self._link.stopping:
+        if (image.pixels is None and not image.streamed) or self._link.stopping:
             return self._finish(image, None)
         if image.row.image_key in watched.trial.killers:
             return self._finish(PreparedImage(image.row.quarantined(KILLED, _KILLER)), None)
@@ -169,8 +178,8 @@ class Upscaler:
 
     def _finish(self, image: PreparedImage, future: "Future[DenoisedImage] | None") -> ManifestRow:
         row = image.row
-        if image.pixels is not None:
-            finished = self._upscaled(image, future)
+        if image.pixels is not None or image.streamed:
+            finished = self._streamed(image) if image.streamed else self._upscaled(image, future)
             if finished is None:
                 return row
             row = finished
@@ -196,7 +205,7 @@ class Upscaler:
                 return self._write(described, image, denoised)
             except GateError as error:
                 if row.refused_for is not None:
-                    return described.quarantined(error.kind, _refused(row, error.kind))
+                    return described.quarantined(error.kind, refused(row, error.kind))
                 num_steps = another_rung(self._spec.budget, row.num_steps or 0, self._card.num_steps)
                 row = replace(row, attempt=2, refused_for=error.kind, num_steps=num_steps)
                 row = replace(row, refused_device_s=denoised.device_seconds)
@@ -204,6 +213,16 @@ class Upscaler:
             except (ImageError, StorageError) as error:  # of the encoder, or a key that the store cannot hold
                 return described.quarantined(_upload_kind(error), str(error))
         return None
+
+    def _streamed(self, image: PreparedImage) -> ManifestRow | None:
+        """Return the finished row of an image that is streamed, one at a time; None if the run was stopped."""
+        while not self._one_large.acquire(timeout=_LOOK_S):
+            if self._link.stopping:
+                return None
+        try:
+            return None if self._link.stopping else self._streamer.upscale(image)
+        finally:
+            self._one_large.release()
 
     def _wait(self, future: "Future[DenoisedImage]") -> DenoisedImage | None:
         """Wait for the engine; None if the run was stopped before the image had begun, or too long ago."""
@@ -282,10 +301,3 @@ class Upscaler:
 
 def _upload_kind(error: ImageError | StorageError) -> str:
     return error.kind if isinstance(error, ImageError) else "upload_failed"
-
-
-def _refused(row: ManifestRow, why: str) -> str:
-    return (
-        f"the model's output was refused twice, the second time at {row.num_steps} steps ({row.refused_for}, then "
-        f"{why}): nothing was uploaded; look at the input, and if many are refused, at the model and the device"
-    )

@@ -33,16 +33,32 @@ def refusal(tiles: Iterable[Tensor], added: Tensor, reduced: Tensor, lr: Tensor)
     "output_nan": a value is not finite. "output_constant": one colour, of an input that is not. "output_black",
     "output_off_colour": the mean colour of a region is MAX_SHIFT away from the input's.
     """
-    if not all(bool(torch.isfinite(tile).all()) for tile in tiles):
+    if not all(map(is_finite, tiles)):
         return "output_nan"
+    return off_colour(added, lr) or constant(min(lr.shape[1:]), _spread(reduced), _spread(lr))
+
+
+def is_finite(tile: Tensor) -> bool:
+    """Tell whether every value is."""
+    return bool(torch.isfinite(tile).all())
+
+
+def off_colour(added: Tensor, lr: Tensor) -> str | None:
+    """Return "output_black" or "output_off_colour" where a region's mean colour is MAX_SHIFT away, or None."""
     before, after = _regions(lr), _regions((lr + added).clamp(0, 1))
     shift = (after - before).abs().amax(0)
     if bool((shift > MAX_SHIFT).any()):
         return "output_black" if float(after.amax(0)[shift > MAX_SHIFT].max()) <= BLACK else "output_off_colour"
-    is_small = min(lr.shape[1:]) < REGION_PX  # reducing blurs what is left of it
-    if not is_small and _spread(reduced) < FLAT_STD and _spread(lr) > TEXTURED_STD:
-        return "output_constant"
     return None
+
+
+def constant(shorter_px: int, spread: float, input_spread: float) -> str | None:
+    """Return "output_constant" for one colour of an input that has several, or None; see `refusal`.
+
+    The spreads are the largest standard deviation of a channel, over the reduced output and over the input.
+    """
+    is_small = shorter_px < REGION_PX  # reducing blurs what is left of it
+    return "output_constant" if not is_small and spread < FLAT_STD and input_spread > TEXTURED_STD else None
 
 
 def worst_shift(added: Tensor, lr: Tensor) -> float:

@@ -6,6 +6,8 @@ that follow MATLAB's `rgb2ycbcr` take the same luma squeezed into [16,235] again
 border: crop before the call where a protocol wants it.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -30,6 +32,11 @@ def psnr(sr: Tensor, hr: Tensor) -> float:
     """
     _require_alike(sr, hr)
     return _decibels(sr.double() - hr.double())
+
+
+def psnr_of(mean_square: float) -> float:
+    """Return the PSNR in dB of a mean squared difference of pictures in [0,1]; at most MAX_DB."""
+    return min(-10 * math.log10(mean_square), MAX_DB) if mean_square else MAX_DB
 
 
 def psnry(sr: Tensor, hr: Tensor) -> float:

@@ -4,13 +4,18 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import io
 import os
+import shutil
 import stat
 import uuid
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from tss_ray.errors import AccessRefusedError, ImageError, ObjectNotFoundError, StorageError, TssRayError
 from tss_ray.storage.protocol import ObjectInfo, Versioned
+
+_COPY_BYTES = 1_048_576
 
 
 class LocalStore:
@@ -65,6 +70,13 @@ class LocalStore:
                 return file.read()
 
     def write(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
+        self._write(key, io.BytesIO(data))
+
+    def write_file(self, key: str, path: str, content_type: str = "application/octet-stream") -> None:
+        with open(path, "rb") as source:
+            self._write(key, source)
+
+    def _write(self, key: str, source: BinaryIO) -> None:
         path = self._path(key)
         folder = os.path.dirname(path)
         # Hidden, so that a listing never shows what a killed writer left behind.
@@ -73,7 +85,7 @@ class LocalStore:
             try:
                 os.makedirs(folder, exist_ok=True)
                 with open(temporary, "wb") as file:
-                    file.write(data)
+                    shutil.copyfileobj(source, file, _COPY_BYTES)
                     file.flush()
                     # A row may only say "done" of bytes that survive a power cut.
                     os.fsync(file.fileno())

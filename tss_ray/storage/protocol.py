@@ -44,6 +44,9 @@ class Store(Protocol):
     def write(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
         """Create or replace an object; a reader sees the old bytes or the new ones, never a part."""
 
+    def write_file(self, key: str, path: str, content_type: str = "application/octet-stream") -> None:
+        """As `write`, of the bytes of a local file, which are never all in memory."""
+
     def read_version(self, key: str) -> Versioned | None:
         """Return an object with its version; None where there is none."""
 

@@ -3,11 +3,13 @@
 import base64
 import contextlib
 import hashlib
+import os
 import random
 import re
 import time
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tss_ray.errors import ImageError, ObjectNotFoundError, StorageError
@@ -23,12 +25,17 @@ if TYPE_CHECKING:
 
 MAX_KEY_BYTES = 1024
 """S3's limit on a whole key, in UTF-8."""
+_MAX_PUT_BYTES = 5_000_000_000
+"""What one request may carry (S3 API, "PutObject"); larger objects go up in parts."""
 _LONGEST_PAUSE_S = 5.0
 _MD5 = re.compile("[0-9a-f]{32}")
 _OPAQUE_ETAGS: set[tuple[StoreSpec, str]] = set()
 """Buckets of which this process knows that their ETags are no MD5s, although they look like them."""
 _SETTLE_S = 3.0
 """How long a claim waits for others, on a server that knows no conditions."""
+
+
+_md5 = partial(hashlib.md5, usedforsecurity=False)
 
 
 class S3Store:
@@ -100,6 +107,19 @@ class S3Store:
             md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
             client(self.spec).put_object(
                 Bucket=self.bucket, Key=self._name(key), Body=data, ContentType=content_type, ContentMD5=md5
+            )
+
+    def write_file(self, key: str, path: str, content_type: str = "application/octet-stream") -> None:
+        with self._explained(key), open(path, "rb") as file:
+            if os.path.getsize(path) > _MAX_PUT_BYTES:
+                client(self.spec).upload_fileobj(
+                    file, self.bucket, self._name(key), ExtraArgs={"ContentType": content_type}
+                )
+                return
+            md5 = base64.b64encode(hashlib.file_digest(file, _md5).digest()).decode()
+            file.seek(0)
+            client(self.spec).put_object(
+                Bucket=self.bucket, Key=self._name(key), Body=file, ContentType=content_type, ContentMD5=md5
             )
 
     def read_version(self, key: str) -> Versioned | None:

@@ -79,6 +79,9 @@ class SampleStore:
     def write(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
         raise StorageError(f"{self.uri(key)} is read-only; choose a folder or s3://bucket/prefix as the output")
 
+    def write_file(self, key: str, path: str, content_type: str = "application/octet-stream") -> None:
+        self.write(key, b"")
+
     def read_version(self, key: str) -> Versioned | None:
         return Versioned(self.read(key), key) if self.exists(key) else None
 

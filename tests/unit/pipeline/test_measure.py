@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from photos import photo_bytes
@@ -18,8 +19,9 @@ from tss_ray.errors import InputError, SpecError
 from tss_ray.pipeline import measure
 from tss_ray.pipeline.journal import Trial
 from tss_ray.pipeline.measure import Measure, Measurer, as_shown, baseline, check_measuring, is_measured
+from tss_ray.pipeline.rows import FILE
 from tss_ray.quality.pyiqa_metrics import MetricFacts
-from tss_ray.records import ManifestRow, MetricValue
+from tss_ray.records import ManifestRow, MetricValue, rows_to_table, table_to_rows
 from tss_ray.spec import JobSpec, MetricsSpec, load_spec
 
 KEYS = [f"{n % 7}/{n}.png" for n in range(2000)]
@@ -99,6 +101,25 @@ def test_before_is_the_enlargement_and_after_the_file(
     assert value["fault"] is None
 
 
+def test_a_file_that_goes_into_a_shard_is_measured_before_it_lies_there_and_goes_on(
+    make: Callable[..., tuple[Measurer, ManifestRow]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measurer, image = make()
+    stored = measurer.measured(image)
+    data = (tmp_path / "out/a.png").read_bytes()
+    (tmp_path / "out/a.png").unlink()
+    operator = Measure.__new__(Measure)
+    operator._measurer, operator._monitor = measurer, None
+    operator._link = SimpleNamespace(stopping=False)  # type: ignore[assignment]
+    trusted = SimpleNamespace(trial=Trial(False, frozenset()), end=lambda: None)
+    monkeypatch.setattr(measure, "WatchedBlock", lambda *_: trusted)
+    block = rows_to_table([replace(image, output_uri=None)]).append_column(FILE, pa.array([data], pa.large_binary()))
+    measured = operator(block)
+    assert measured.schema == block.schema
+    assert measured[FILE].to_pylist() == [data]
+    assert table_to_rows(measured)[0].metrics == stored.metrics
+
+
 def test_the_baseline_is_what_zero_steps_write() -> None:
     lr = as_shown(photo_bytes(1, 12, 10), 10_000)
     for height, width in ((40, 48), (25, 30), (10, 12)):
@@ -176,9 +197,9 @@ def test_what_kills_workers_and_what_a_stop_leaves_stay_done_without_values(
         (False, frozenset({"a.png"}), "workers died over it"),
         (False, frozenset[str](), None),
     ):
-        operator._stopping = stopping  # type: ignore[assignment]
+        operator._link = SimpleNamespace(stopping=stopping)  # type: ignore[assignment]
         watched: Any = SimpleNamespace(trial=Trial(True, killers), alone=alone.append)
-        measured = operator._row(image, watched)
+        measured = operator._row(image, None, watched)
         assert measured.status == "done"
         (value,) = measured.metrics or ()
         assert (value["after"] is None) == (told is not None)

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tss_ray.pipeline.prepare import probe
+from tss_ray.pipeline.probe import probe
 from tss_ray.storage.sample_photos import reduced_png
 
 
