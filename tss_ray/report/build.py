@@ -13,7 +13,7 @@ from tss_ray.report.manifest import open_manifest
 from tss_ray.report.provenance import ask_provenance, input_store
 from tss_ray.report.run_page import run_page
 from tss_ray.report.summary import summary
-from tss_ray.report.worth import ask_gains, ask_predictions, ask_saving
+from tss_ray.report.worth import ask_gains, ask_predictions, ask_saving, ask_texture_gains
 from tss_ray.spec import StoreSpec
 from tss_ray.storage.layout import REPORT
 from tss_ray.storage.runs import Run, read_runs
@@ -83,6 +83,7 @@ def ask_figures(output: str, options: ReportOptions) -> Figures:
             textures=queries.ask_textures(manifest),
             quality=queries.ask_quality(manifest),
             gains=ask_gains(manifest),
+            texture_gains=ask_texture_gains(manifest, queries.NUM_TEXTURE_BINS),
             saving=ask_saving(manifest),
             predictions=ask_predictions(manifest, provenance["settings"]),
             consistency=queries.ask_consistency(manifest),

@@ -148,6 +148,16 @@ class Gain:
 
 
 @dataclass(frozen=True, slots=True)
+class TextureGain:
+    """Mean of after − before of one metric over the images whose texture score lies in [low, high); holdouts aside."""
+
+    name: str
+    low: float
+    high: float
+    gain: Interval
+
+
+@dataclass(frozen=True, slots=True)
 class HeldOut:
     """One metric of the holdout, which ran the top rung, beside that of all others; means over images."""
 
@@ -245,6 +255,7 @@ class Figures:
     textures: tuple[TextureBin, ...]
     quality: tuple[Spread, ...]
     gains: tuple[Gain, ...]
+    texture_gains: tuple[TextureGain, ...]
     saving: Saving | None
     predictions: tuple[Prediction, ...]
     consistency: tuple[Bin, ...]

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping, Sequence
 
+from tss_ray.report.chart import STYLE as CHART_STYLE
+from tss_ray.report.chart import Axis, Point, Series, chart
 from tss_ray.report.charts import Bar, Mark, bar_chart, density_chart, share_strip
 from tss_ray.report.figures import Example, Figures, Saving, Spread, TimeWhole, as_json
 from tss_ray.report.gallery import Pair
@@ -34,6 +36,7 @@ document.addEventListener("input", (event) => {
 _MESSAGE_CHARACTERS = 300
 _MAX_STEP_BARS = 60
 _MAX_RUNS = 20
+_MAX_GAIN_CHARTS = 6
 
 
 def run_page(figures: Figures, pictures: Mapping[str, Pair]) -> str:
@@ -53,7 +56,7 @@ def run_page(figures: Figures, pictures: Mapping[str, Pair]) -> str:
         _gallery("At random", figures.random, pictures, _RANDOM),
         _provenance(figures),
     ]
-    return page(f"tss-ray report: {figures.output}", "\n".join(body), STYLE, _SCRIPT)
+    return page(f"tss-ray report: {figures.output}", "\n".join(body), CHART_STYLE + STYLE, _SCRIPT)
 
 
 def headline(figures: Figures) -> list[Tile]:
@@ -188,7 +191,18 @@ def _gains(figures: Figures) -> str:
     ]
     head = ["metric", "", "images", "p1 before", "after", "p5 before", "after", "p50 before", "after", "gain [95%]"]
     told = "Before: the bicubic enlargement of the input. After: the file. Images of the holdout are not among these."
-    return f"<h3>Gain over resampling</h3><p>{told}</p>" + table(head, rows, num_left=2)
+    charts = "".join(_texture_gain(figures, gain.name) for gain in figures.gains[:_MAX_GAIN_CHARTS])
+    return f"<h3>Gain over resampling</h3><p>{told}</p>" + table(head, rows, num_left=2) + charts
+
+
+def _texture_gain(figures: Figures, name: str) -> str:
+    points = tuple(
+        Point((each.low + each.high) / 2, each.gain.mean, each.gain.low, each.gain.high)
+        for each in figures.texture_gains
+        if each.name == name
+    )
+    axis = Axis("texture score", (0.0, 0.2, 0.4, 0.6, 0.8, 1.0))
+    return chart(f"Gain against texture: {name}, after − before", axis, [Series(name, points)]) if points else ""
 
 
 def _lower_is_better(figures: Figures) -> dict[str, bool]:

@@ -4,6 +4,9 @@ Millions of rows cannot be resampled one by one: they are cut by the hash of the
 groups do; see `quality.bootstrap.interval_of_groups`.
 """
 
+from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,7 @@ from pydantic import ValidationError
 
 from tss_ray.budget.target import planned_choice, target_problem
 from tss_ray.quality.bootstrap import interval_of_group_difference, interval_of_groups
-from tss_ray.report.figures import Gain, HeldOut, Prediction, Saving
+from tss_ray.report.figures import Gain, HeldOut, Prediction, Saving, TextureGain
 from tss_ray.report.manifest import Manifest, before, quoted
 from tss_ray.spec import TargetSpec
 
@@ -41,6 +44,24 @@ def _gain(manifest: Manifest, name: str) -> Gain | None:
     gain = interval_of_groups(*_groups(manifest, f"{other} - {one}", "1", where))
     ends = dict(zip(_ENDS, (*found["one"], *found["other"]), strict=True))
     return Gain(name, found["images"], **ends, gain=gain)
+
+
+def ask_texture_gains(manifest: Manifest, num_bins: int) -> tuple[TextureGain, ...]:
+    """Ask what every metric gained by texture score, in `num_bins` of equal width; those of one image are left out."""
+    return tuple(gain for name in manifest.paired for gain in _texture_gains(manifest, name, num_bins))
+
+
+def _texture_gains(manifest: Manifest, name: str, num_bins: int) -> Iterator[TextureGain]:
+    gained = f"{quoted(name)} - {quoted(before(name))}"
+    where = f"{_FREE} and isfinite({gained}) and texture_score between 0 and 1"
+    texture_bin = f"least(floor(texture_score * {num_bins}), {num_bins - 1})::int"
+    found = manifest.ask(f"""
+        select {texture_bin} as bin, sum({gained})::double as sums, count(*)::double as counts
+        from rows where {where} group by 1, {_groups_of(manifest, where)} order by 1, min(image_key)""")
+    for number, rows in groupby(found, itemgetter("bin")):
+        sums, counts = np.array([(row["sums"], row["counts"]) for row in rows], float).T
+        if gain := interval_of_groups(sums, counts):
+            yield TextureGain(name, number / num_bins, (number + 1) / num_bins, gain)
 
 
 def ask_saving(manifest: Manifest) -> Saving | None:
@@ -98,9 +119,13 @@ def _target(record: dict[str, Any] | None) -> TargetSpec | None:
 
 def _groups(manifest: Manifest, value: str, weight: str, where: str) -> Groups:
     """Return the sums of a value and of a weight, group by group: images themselves where they are few."""
-    few = manifest.ask_one(f"select count(*) as num from rows where {where}")["num"] <= _NUM_GROUPS
     found = manifest.ask(
         f"select sum({value})::double as sums, sum({weight})::double as counts from rows where {where} "
-        f"group by {'image_key' if few else _GROUP} order by min(image_key)"
+        f"group by {_groups_of(manifest, where)} order by min(image_key)"
     )
     return np.array([row["sums"] for row in found], float), np.array([row["counts"] for row in found], float)
+
+
+def _groups_of(manifest: Manifest, where: str) -> str:
+    few = manifest.ask_one(f"select count(*) as num from rows where {where}")["num"] <= _NUM_GROUPS
+    return "image_key" if few else _GROUP

@@ -50,6 +50,20 @@ def test_gains_are_those_of_numpy_and_leave_holdouts_out(write_output: Callable[
     assert gain.gain.half_width == pytest.approx(spread, rel=0.15)
 
 
+def test_gains_by_texture_are_those_of_the_images_of_each_bin(write_output: Callable[..., Path], make_row) -> None:
+    gained = {0.02: [-1.0, -2.0, -3.0], 0.51: [-4.0, -6.0], 0.99: [-8.0]}
+    rows = [
+        make_row(f"{score}-{k}", texture_score=score, metrics=niqe(9.0, 9.0 + gain))
+        for score, gains in gained.items()
+        for k, gain in enumerate(gains)
+    ]
+    held = make_row("held", holdout=True, texture_score=0.51, metrics=niqe(0, 100))
+    low, middle = asked(write_output([*rows, held])).texture_gains  # one image has no interval
+    assert (low.low, low.high, middle.low) == pytest.approx((0.0, 0.05, 0.5))
+    assert (low.gain.mean, middle.gain.mean) == pytest.approx((-2.0, -5.0))
+    assert low.gain.low < -2.0 < low.gain.high
+
+
 def test_a_saving_is_told_with_the_quality_that_it_cost(write_output: Callable[..., Path], make_row) -> None:
     free = [
         make_row(f"{k}", holdout=False, nfe=28, num_tiles=4, metrics=niqe(6, float(RNG.normal(4, 0.1))))
