@@ -38,7 +38,7 @@ def await_nodes(compute: ComputeSpec, stopped: Callable[[], bool]) -> tuple[list
         return None
     there = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     coming = (compute.actors or 0) * gpus_per_actor if compute.wait_nodes_s else 0.0
-    return [node.get("CPU", 0.0) for node in there], max(sum(node.get("GPU", 0.0) for node in there), coming)
+    return sorted(node.get("CPU", 0.0) for node in there), max(sum(node.get("GPU", 0.0) for node in there), coming)
 
 
 def _first_node(wait_s: int, gpus: float, stopped: Callable[[], bool]) -> bool:

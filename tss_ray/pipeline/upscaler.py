@@ -130,7 +130,7 @@ class Upscaler:
             elif key is not None:
                 seen.add(key)
             begun.append((image, key if twin else None, None if twin else self._begin(image)))
-        order = sorted(range(len(images)), key=lambda number: images[number].streamed)  # which take longest come last
+        order = sorted(range(len(images)), key=lambda number: _size(images[number]))  # which take longest come last
         rows = {number: self._ended(*begun[number]) for number in order}
         return [rows[number] for number in range(len(images))]
 
@@ -297,6 +297,11 @@ class Upscaler:
             return row
         self._output.write(key, file.data, file.content_type)
         return replace(row, output_uri=self._output.uri(key), upload_s=time.perf_counter() - began)
+
+
+def _size(image: PreparedImage) -> tuple[bool, int]:
+    """Return what orders images by how long they may take; copies of one another are equal."""
+    return image.streamed, (image.row.in_width or 0) * (image.row.in_height or 0)
 
 
 def _upload_kind(error: ImageError | StorageError) -> str:
