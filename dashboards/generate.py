@@ -9,10 +9,11 @@ from pathlib import Path
 
 import alert_rules
 import yaml
+from expressions import Board, Panel
 from grafana_foundation_sdk.builders import dashboard, prometheus, stat, timeseries
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import DataSourceRef, VariableRefresh, VariableSort
-from panels import BOARDS, Board, Panel
+from panels import BOARDS
 
 from tss_ray.telemetry.names import RUN_INFO
 

@@ -1,8 +1,10 @@
 """Tiny checkpoints with random weights in the layouts of `diffusers`, saved by its own pipelines."""
 
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -14,7 +16,13 @@ from diffusers import (
     UNet2DModel,
     VQModel,
 )
+from numpy.typing import NDArray
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from tss_ray.engine.compose import Composition
+from tss_ray.engine.engine import Engine
+from tss_ray.engine.state import DenoisedImage, ImageRequest
+from tss_ray.models.base import SuperResolutionModel
 
 _BLOCKS = {"block_out_channels": (8, 16), "norm_num_groups": 4, "layers_per_block": 1}
 LDM_SCHEDULE: dict[str, Any] = {
@@ -113,3 +121,12 @@ def _tokenizer(folder: Path) -> CLIPTokenizer:
     words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     words[52:52] = [f"unused{i}" for i in range(6)]
     return CLIPTokenizer({word: number for number, word in enumerate(words)}, [], model_max_length=12)
+
+
+def upscaled(model: SuperResolutionModel, pixels: NDArray[np.uint8], plan: tuple[int, ...]) -> torch.Tensor:
+    """Return (3,4h,4w) in [-1,1] of one image of (h,w,3), key "a" and seed 3, by the engine."""
+    engine, future = Engine(model, torch.device("cpu"), 1, 16, 4), Future[DenoisedImage]()
+    engine.submit(ImageRequest("a", pixels, plan, 0.0, 3), future)
+    while not engine.idle:
+        engine.step()
+    return Composition(future.result(timeout=0), 4).rows(0, 4 * len(pixels))

@@ -14,7 +14,7 @@ from tss_ray import cli_models, cli_report
 from tss_ray.cli_cluster import add_commands
 from tss_ray.cli_plan import plan
 from tss_ray.errors import SpecError, StorageError, TssRayError
-from tss_ray.spec import PlanSpec, load_plan, load_spec, load_store, parse_settings
+from tss_ray.spec import PlanSpec, StoreSpec, load_group, load_spec, parse_settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -148,7 +148,7 @@ def verify(
 ) -> None:
     """Compare the rows of OUTPUT with its images and with the inputs; exit with 1 if anything is wrong."""
     flags = {"s3_endpoint_url": s3_endpoint_url, "s3_region": s3_region, "s3_addressing": s3_addressing}
-    store = load_store({name: value for name, value in flags.items() if value is not None})
+    store = load_group(StoreSpec, {name: value for name, value in flags.items() if value is not None})
 
     from tss_ray.verify.check import verify as check
     from tss_ray.verify.show import shown
@@ -190,7 +190,7 @@ def plan_steps(
     svg: Annotated[Path | None, typer.Option(metavar="FILE", help="write a chart as SVG")] = None,
 ) -> None:
     """Show which timesteps a plan visits, beside the uniform plan and with their noise."""
-    plan = load_plan({"family": family, "a": a, "n": n})
+    plan = load_group(PlanSpec, {"family": family, "a": a, "n": n})
 
     from tss_ray.report.plan_plot import draw_plan, plan_svg
     from tss_ray.report.plan_steps import beside_uniform, steps_table

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tss_ray.errors import StorageError
-from tss_ray.spec import StoreSpec, load_spec, load_store
+from tss_ray.spec import StoreSpec, load_group, load_spec
 
 if TYPE_CHECKING:
     from tss_ray.pipeline.submit import Jobs, JobView
@@ -62,7 +62,7 @@ def add_commands(app: typer.Typer, parse_settings: Callable[[list[str]], dict[st
     ) -> None:
         """Say how a run stands, as its own terminal shows it; of a job, end with its exit code once it has one."""
         flags = {"s3_endpoint_url": s3_endpoint_url, "s3_region": s3_region}
-        store = load_store({name: value for name, value in flags.items() if value is not None})
+        store = load_group(StoreSpec, {name: value for name, value in flags.items() if value is not None})
         if "/" in target:
             _show_output(target, store, watch)
             return

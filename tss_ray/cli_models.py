@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tss_ray.spec import CheckpointSpec, StoreSpec, load_checkpoint, load_store
+from tss_ray.spec import CheckpointSpec, StoreSpec, load_group
 
 app = typer.Typer(no_args_is_help=True, help="List, describe, fetch and check models.")
 
@@ -90,7 +90,7 @@ def check(
 
 def _settings(allow_pickles: bool, cache: str | None, endpoint: str | None) -> tuple[CheckpointSpec, StoreSpec]:
     store = {} if endpoint is None else {"s3_endpoint_url": endpoint}
-    return load_checkpoint({"allow_pickles": allow_pickles, "cache": cache}), load_store(store)
+    return load_group(CheckpointSpec, {"allow_pickles": allow_pickles, "cache": cache}), load_group(StoreSpec, store)
 
 
 def _show(facts: dict[str, Any], as_json: bool) -> None:

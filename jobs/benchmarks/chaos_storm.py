@@ -81,10 +81,11 @@ class Rig:
             admin.put_object(Bucket=name, Key=f"in/{key}", Body=data)
         return name
 
-    def start(self, bucket: str, target: str) -> "subprocess.Popen[str]":
-        """Start the command; the same one every time."""
+    def start(self, bucket: str, target: str, *options: str) -> "subprocess.Popen[str]":
+        """Start the command; the same one every time but for options."""
         call = [sys.executable, "-c", "from tss_ray.cli import main; main()", "upscale"]
         call += [f"s3://{bucket}/in", f"s3://{bucket}/{target}", "--steps", "1", "--s3-endpoint-url", self.proxy.url]
+        call += options
         for name, value in _SMALL.items():
             call += ["--set", f"{name}={value}"]
         environment = {**os.environ, "RAY_ADDRESS": self.cluster.address}
@@ -92,10 +93,10 @@ class Rig:
             call, cwd=ROOT, env=environment, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
 
-    def run(self, bucket: str, target: str) -> float:
+    def run(self, bucket: str, target: str, *options: str) -> float:
         """Run the command to its end and return its seconds. Anything but an end with code 0 ends the benchmark."""
         began = time.monotonic()
-        process = self.start(bucket, target)
+        process = self.start(bucket, target, *options)
         try:
             _, told = process.communicate(timeout=self.limit_s)
         except subprocess.TimeoutExpired:

@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from measured import PeakMemory, Row, machine, own_ray, report
+from measured import Peak, Row, machine, own_ray, report
 
 from tss_ray.spec import StoreSpec, load_spec
 from tss_ray.storage import sample_photos
@@ -69,14 +69,14 @@ def run_images(num_images: int, model: str, cpus: int | None) -> Row:
         }
         spec = load_spec(None, {"input": f"{folder}/in", "output": f"{folder}/out"} | settings)
         began = time.perf_counter()
-        with PeakMemory() as peak, own_ray(cpus, 200_000_000):
+        with Peak() as peak, own_ray(cpus, 200_000_000):
             result = run_job(spec)
         wall_s = time.perf_counter() - began
         assert result.complete, f"{num_images} images, of which {result.totals.done} done"
         times = pq.read_table(f"{folder}/out/manifest", columns=["started_at", "finished_at"])
     taken_s = (max(times["finished_at"].to_pylist()) - min(times["started_at"].to_pylist())).total_seconds()
     row: Row = {"what": "images", "images": num_images, "seconds": taken_s, "with_start_s": wall_s}
-    row |= {"images_per_s": num_images / taken_s, "peak_mib": peak.mib}
+    row |= {"images_per_s": num_images / taken_s, "peak_mib": peak.most}
     print(row, file=sys.stderr)
     return row
 
@@ -103,13 +103,13 @@ def list_keys(num_keys: int) -> Row:
             key = f"{number // 10_000:06d}/{number:010d}.png"
             yield InputItem(key, f"s3://bucket/prefix/{key}", 50_000)
 
-    with tempfile.TemporaryDirectory() as folder, PeakMemory(0.2) as peak:
+    with tempfile.TemporaryDirectory() as folder, Peak(every_s=0.2) as peak:
         began = time.perf_counter()
         found = write_key_list(open_store(folder, StoreSpec()), "0", "png", items, lambda key: False, together=True)
         taken_s = time.perf_counter() - began
     assert found.num_todo == num_keys
     about: Row = {"what": "listing", "images": num_keys, "seconds": taken_s, "with_start_s": taken_s}
-    return about | {"images_per_s": num_keys / taken_s, "peak_mib": peak.mib}
+    return about | {"images_per_s": num_keys / taken_s, "peak_mib": peak.most}
 
 
 def _arguments() -> argparse.Namespace:

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measured import PeakMemory, Row, own_mib, report
+from measured import Peak, Row, own_mib, report
 from PIL import Image
 
 from tss_ray.engine.device import pick_device
@@ -82,7 +82,7 @@ def measure(width: int, height: int, arguments: argparse.Namespace) -> Row:
                 path = Path(folder) / "a.png"
                 write_slope(path, *size)
                 before, began = own_mib(), time.perf_counter()
-                with PeakMemory(0.1) as peak:
+                with Peak(every_s=0.1) as peak:
                     image = Prepare(spec, "0", None).prepare({"image_key": "a.png", "uri": str(path)}, decode)
                     row = streamer.upscale(image)
                 assert row is not None
@@ -92,8 +92,8 @@ def measure(width: int, height: int, arguments: argparse.Namespace) -> Row:
         "megapixels": width * height / 1e6,
         "width": width,
         "seconds": time.perf_counter() - began,
-        "peak_mib": peak.mib,
-        "grown_mib": peak.mib - before,
+        "peak_mib": peak.most,
+        "grown_mib": peak.most - before,
         "output_mib": (row.output_bytes or 0) / 2**20,
     }
 

@@ -132,15 +132,15 @@ def _share_kib(pid: int) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
 
 
-class PeakMemory:
-    """The most that this process and all below it held while the block ran."""
+class Peak:
+    """The most of what `look` returned while the block ran: memory of this process and all below it, if not told."""
 
-    def __init__(self, every_s: float = 1.0) -> None:
+    def __init__(self, look: Callable[[], float] = own_mib, every_s: float = 1.0) -> None:
         """Look so often."""
-        self._every_s, self._over = every_s, threading.Event()
-        self.mib = 0
+        self._look, self._every_s, self._over = look, every_s, threading.Event()
+        self.most = 0.0
 
-    def __enter__(self) -> "PeakMemory":
+    def __enter__(self) -> "Peak":
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
         return self
@@ -151,6 +151,6 @@ class PeakMemory:
 
     def _watch(self) -> None:
         while True:
-            self.mib = max(self.mib, own_mib())
+            self.most = max(self.most, self._look())
             if self._over.wait(self._every_s):
                 return

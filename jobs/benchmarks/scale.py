@@ -21,10 +21,9 @@ import json
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -34,7 +33,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import ray
-from measured import Row, report
+from measured import Peak, Row, report
 from ray._private.internal_api import get_memory_info_reply, get_state_from_address  # no public way to a store's use
 from ray.cluster_utils import Cluster
 from ray.data import DataContext
@@ -94,29 +93,6 @@ class Nothing:
         )
 
 
-class Peak:
-    """The most of what a function returned while the block ran."""
-
-    def __init__(self, look: Callable[[], float]) -> None:
-        """Ask `look` every _LOOK_S."""
-        self._look, self._over, self.most = look, threading.Event(), 0.0
-
-    def __enter__(self) -> "Peak":
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while True:
-            self.most = max(self.most, self._look())
-            if self._over.wait(_LOOK_S):
-                return
-
-
 def own_resident_mib() -> float:
     """Return what this process alone holds; Linux."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
@@ -163,7 +139,7 @@ def measure(num_images: int, num_nodes: int, side_px: int) -> Row:
         monitor = start_monitor()
         row["driver_before_mib"] = own_resident_mib()
         began = time.perf_counter()
-        with hold_lease(store) as lease, Peak(own_resident_mib) as driver, Peak(store_mib) as stores:
+        with hold_lease(store) as lease, Peak(own_resident_mib, _LOOK_S) as driver, Peak(store_mib, _LOOK_S) as stores:
             parts = run_graph(spec, "0", key_list, plan, monitor, lease.run_id, None, Paint(side_px), Nothing)
             deque(parts, maxlen=0)
         row |= {"graph_s": time.perf_counter() - began, "driver_mib": driver.most, "store_mib": stores.most}

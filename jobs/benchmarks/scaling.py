@@ -1,6 +1,7 @@
 """How well the graph and its actors scale: with a model of known cost that sleeps, and with real compute.
 
     python jobs/benchmarks/scaling.py [--quick] [--out out/bench] [--actors 1,2,4,8,16,32,64] [--compute]
+    python jobs/benchmarks/scaling.py --actors 1,16,64 --sleep-ms 1000 --images 240 --tiny-images 0
 
 What is measured
 - `sleeping`: the product's graph (key list, blocks, actor pool, commit of Parquet parts) in which an image costs
@@ -11,8 +12,11 @@ What is measured
   with 2 actors of 1 thread. On fewer cores than actors it says what sharing costs, not how it scales.
 
 The protocol
-- Ray gets four logical CPUs, whatever the machine has, and actors share two of them: sleeping takes none. Fetching
-  and decoding are left out (dataplane.py has them), and nothing is encoded: an actor's process imports no torch.
+- Ray gets eight logical CPUs, whatever the machine has, and actors share two of them: sleeping takes none. Some eight
+  blocks are then prepared at once, where a cluster of that many actors would prepare more. Fetching and decoding are
+  left out (dataplane.py has them), and nothing is encoded: an actor's process imports no torch.
+- Blocks shrink towards the end of a job, and the smallest go out one after the other: what is lost there, and while the
+  first ones go out, is seconds whatever the job's length. A job of seconds shows these, one of minutes the rest.
 - All actors are up before the first block goes out. The clock runs from the first image that any actor begins to the
   last that one ends, by their own clocks: starting processes is not in it, distributing blocks and the tail are.
 - Rounds go up and down the numbers of actors; a figure is the median over the rounds.
@@ -54,8 +58,8 @@ from tss_ray.storage.stores import open_store
 
 TINY_ACTORS, TINY_S = 16, 0.01
 _STORE_BYTES = 200_000_000
-_CPUS = 4
-"""Logical ones, shared by all actors: Ray starts a worker for each when it starts."""
+_CPUS, _ACTORS_CPUS = 8, 2
+"""Logical ones: Ray starts a worker for each when it starts."""
 _MEMORY_BYTES = 2**40
 """Logical too: actors declare what a real one takes, and 64 of those would not fit."""
 
@@ -128,7 +132,7 @@ def run_sleeping(actors: int, num_images: int, image_s: float) -> Row:
         store = open_store(spec.output, spec.store)
         items = [InputItem(f"{number:07d}.png", f"file:///{number:07d}.png", 1) for number in range(num_images)]
         key_list = write_key_list(store, "0", "png", lambda: items, lambda key: False)
-        resources = ResourcePlan(actors, int(1000 * _CPUS / 2 / actors) / 1000, 0.0, 1, 0.5, 0.25)
+        resources = ResourcePlan(actors, int(1000 * _ACTORS_CPUS / actors) / 1000, 0.0, 1, 0.5, 0.25)
         DataContext.get_current().wait_for_min_actors_s = 600
         monitor = start_monitor()
         with hold_lease(store) as lease:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tss_ray.engine.state import ImageRequest
 from tss_ray.errors import SpecError
 from tss_ray.pipeline.plans import image_request
-from tss_ray.spec import PlanSpec, load_plan
+from tss_ray.spec import PlanSpec, load_group
 
 _EVEN: dict[str, Any] = {"a_range": None, "n_range": None, "by_steps": (), "eta": 0.0, "eta_by_texture": False}
 """Nothing varies over an image, and no noise is put back, whatever PlanSpec's defaults are."""
@@ -113,4 +113,4 @@ def _parse(text: str) -> Variant:
         if not equals:
             raise SpecError(f"variant {text!r}: {change!r} sets nothing; write it as setting=value")
         own[key] = yaml.safe_load(value)
-    return Variant(text, load_plan(TABLE[name] | own))
+    return Variant(text, load_group(PlanSpec, TABLE[name] | own))

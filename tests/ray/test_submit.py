@@ -77,6 +77,17 @@ def await_images(folder: Path, count: int) -> None:
         time.sleep(0.3)
 
 
+def submitted(
+    tss_ray: Callable[..., tuple[int, str, str]], folder: Path, model: Path, num_images: int
+) -> tuple[Path, str]:
+    """Submit a job of 40 images, wait until so many are finished, and return its file and id."""
+    path = job_file(folder, model, 40, 48, 25)
+    code, out, err = tss_ray("submit", path, *SMALL, "--no-wait")
+    assert code == 0, err
+    await_images(folder, num_images)
+    return path, out.strip()
+
+
 def test_a_job_is_followed_to_its_end_and_its_exit_code_comes_back(
     tss_ray: Callable[..., tuple[int, str, str]], tmp_path: Path, tiny_model_folder: Path
 ) -> None:
@@ -103,11 +114,7 @@ def test_a_job_is_followed_to_its_end_and_its_exit_code_comes_back(
 def test_a_job_outlives_a_node_and_ends_on_another_one(
     tss_ray: Callable[..., tuple[int, str, str]], head: Head, tmp_path: Path, tiny_model_folder: Path
 ) -> None:
-    path = job_file(tmp_path, tiny_model_folder, 40, 48, 25)
-    code, out, err = tss_ray("submit", path, *SMALL, "--no-wait")
-    assert code == 0, err
-    job_id = out.strip()
-    await_images(tmp_path, 3)
+    _, job_id = submitted(tss_ray, tmp_path, tiny_model_folder, 3)
     code, out, _ = tss_ray("status", job_id)
     assert code == 0
     assert re.search(r"status +running\b", out), out
@@ -125,11 +132,7 @@ def test_a_job_outlives_a_node_and_ends_on_another_one(
 def test_a_stopped_job_keeps_what_it_has_begun_and_goes_on_when_submitted_again(
     tss_ray: Callable[..., tuple[int, str, str]], tmp_path: Path, tiny_model_folder: Path
 ) -> None:
-    path = job_file(tmp_path, tiny_model_folder, 40, 48, 25)
-    code, out, err = tss_ray("submit", path, *SMALL, "--no-wait")
-    assert code == 0, err
-    job_id = out.strip()
-    await_images(tmp_path, 1)
+    path, job_id = submitted(tss_ray, tmp_path, tiny_model_folder, 1)
     code, _, err = tss_ray("stop", job_id)
     assert (code, err.strip()) == (0, f"{job_id}: stopped")
     assert tss_ray("status", job_id)[0] == 130

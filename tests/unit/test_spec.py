@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from tss_ray.diffusion.timesteps import MAX_N, PlanFamily
 from tss_ray.errors import SpecError
-from tss_ray.spec import JobSpec, PlanSpec, load_plan, load_spec
+from tss_ray.spec import JobSpec, PlanSpec, load_group, load_spec
 
 SHA = "0" * 64
 PLACES = {"input": "in", "output": "out"}
@@ -156,9 +156,9 @@ def test_a_plan_takes_exactly_the_families_and_the_strengths_that_plans_are_made
 
 
 def test_a_plan_alone_is_checked_like_one_in_a_job() -> None:
-    assert load_plan({"n": 3}) == build(plan__n=3).plan
+    assert load_group(PlanSpec, {"n": 3}) == build(plan__n=3).plan
     with pytest.raises(SpecError, match=r"^a: .*correct it\nm: no such setting; remove it"):
-        load_plan({"a": 1, "m": 2})
+        load_group(PlanSpec, {"a": 1, "m": 2})
 
 
 def test_flags_win_over_the_file_and_leave_its_other_settings(tmp_path: Path) -> None:

@@ -78,9 +78,12 @@ def encode(
     """
     if pixels.ndim != 3 or pixels.dtype not in (np.uint8, np.uint16):
         raise _not_pixels(f"{pixels.shape} {pixels.dtype}")
-    return encode_bands(
+    height, width, channels = pixels.shape
+    file = io.BytesIO()
+    mode, content_type, bits = encode_into(
+        file,
         [pixels],
-        (pixels.shape[0], pixels.shape[1], pixels.shape[2]),
+        (height, width, channels),
         num_bits(pixels),
         format,
         quality=quality,
@@ -88,29 +91,7 @@ def encode(
         icc_profile=icc_profile,
         metadata=metadata,
     )
-
-
-def encode_bands(
-    bands: Iterable[Pixels],
-    shape: tuple[int, int, int],
-    bits: int,
-    format: Format,
-    *,
-    quality: int,
-    lossless: bool,
-    icc_profile: bytes | None = None,
-    metadata: Metadata = NO_METADATA,
-) -> EncodedImage:
-    """Encode (height, width, c) pixels that come as bands of rows, from top to bottom; otherwise as `encode`.
-
-    TIFF, 16-bit PNG and PNG of more than 33 million px are written as the bands come; other files need all of the
-    pixels, of 8 bits, at once.
-    """
-    file = io.BytesIO()
-    mode, content_type, kept_bits = encode_into(
-        file, bands, shape, bits, format, quality=quality, lossless=lossless, icc_profile=icc_profile, metadata=metadata
-    )
-    return EncodedImage(file.getvalue(), mode, content_type, kept_bits)
+    return EncodedImage(file.getvalue(), mode, content_type, bits)
 
 
 def encode_into(
@@ -125,7 +106,11 @@ def encode_into(
     icc_profile: bytes | None = None,
     metadata: Metadata = NO_METADATA,
 ) -> tuple[str, str, int]:
-    """Write what `encode_bands` returns into a file that can be read and sought; return its mode, content type, bits.
+    """Write pixels that come as bands of rows, from top to bottom, into a file that can be read and sought.
+
+    shape: (height, width, c) of all bands together; otherwise as `encode`. Returns mode, content type and bits of the
+    file. TIFF, 16-bit PNG and PNG of more than 33 million px are written as the bands come; other files need all of the
+    pixels, of 8 bits, at once.
 
     Raises EncodeError, and whatever the bands raise.
     """

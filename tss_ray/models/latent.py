@@ -5,20 +5,54 @@ the model's scale makes it as large as the low-resolution tile, which is concate
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from tss_ray.diffusion.time_embedding import SpatialTimeEmbedding
 from tss_ray.errors import ModelError
-from tss_ray.models.diffusers_folder import Folder
+from tss_ray.models.diffusers_folder import DiffusersCard, Folder, digest, read_schedule, said_beside
 from tss_ray.models.residual_unet import SteadyLinear
+
+AnyCard = TypeVar("AnyCard", bound=DiffusersCard)
 
 
 def reduction(config: dict[str, Any]) -> int:
     """Return by how much a U-Net or an autoencoder of this configuration reduces the sides of what it takes."""
     return int(2 ** (len(config.get("block_out_channels") or (0,)) - 1))
+
+
+def read_latent_card(
+    kind: type[AnyCard],
+    family: str,
+    folder: Folder,
+    components: tuple[str, ...],
+    unet: dict[str, Any],
+    autoencoder: dict[str, Any],
+    allow_pickles: bool,
+) -> AnyCard:
+    """Return the card of a folder whose U-Net sees the latent beside the pixels; weights are hashed, not loaded.
+
+    components: whose files the hash is over. autoencoder: its configuration, `latent_channels` in it.
+    Raises ModelError where the channels are those of another model.
+    """
+    said, channels = said_beside(folder.path), int(autoencoder["latent_channels"])
+    num_timesteps, prediction, schedule = read_schedule(folder)
+    _check_channels(folder.path, unet, "in_channels", channels + 3)
+    _check_channels(folder.path, unet, "out_channels", channels)
+    return kind(
+        model_id=said.model_id or folder.path.resolve().name,
+        family=family,
+        scale=reduction(autoencoder),
+        num_timesteps=num_timesteps,
+        prediction_type=prediction,
+        licence=said.licence or "unknown",
+        sha256=digest(folder, components, allow_pickles),
+        num_steps=said.num_steps,
+        schedule=schedule,
+        tile_multiple=reduction(unet),
+    )
 
 
 def load_component(
@@ -85,10 +119,9 @@ _FEW_ROWS = frozenset({"linear_1", "linear_2", "time_emb_proj"})
 """Matrix products with a row for each sample; see `SteadyLinear`."""
 
 
-def check_channels(path: Path, component: str, config: dict[str, Any], name: str, wanted: int) -> None:
-    """Raise ModelError unless a configuration has `wanted` channels of this name."""
-    if config.get(name) != wanted:
+def _check_channels(path: Path, unet: dict[str, Any], name: str, wanted: int) -> None:
+    if unet.get(name) != wanted:
         raise ModelError(
-            f"{path}: {component} has {name}={config.get(name)}, the family has {wanted}; this is another model, give "
+            f"{path}: unet has {name}={unet.get(name)}, the family has {wanted}; this is another model, give "
             "one of a family that `tss-ray models list` names"
         )

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from tss_ray.models.base import LoadSettings
-from tss_ray.models.diffusers_folder import DiffusersCard, digest, open_folder, read_schedule, said_beside
-from tss_ray.models.latent import LatentUNet, check_channels, load_component, reduction
+from tss_ray.models.diffusers_folder import DiffusersCard, open_folder
+from tss_ray.models.latent import LatentUNet, load_component, read_latent_card
 
 PIPELINE = "LDMSuperResolutionPipeline"
 _COMPONENTS = ("scheduler", "unet", "vqvae")
@@ -21,24 +21,10 @@ _COMPONENTS = ("scheduler", "unet", "vqvae")
 
 def read_card(path: Path, allow_pickles: bool = False) -> DiffusersCard:
     """Return the card of a folder, its weights hashed but not loaded. Raises ModelError for what will not run."""
-    folder, said = open_folder(path), said_beside(path)
+    folder = open_folder(path)
     unet, vqvae = folder.config("unet", "UNet2DModel"), folder.config("vqvae", "VQModel")
-    num_timesteps, prediction, schedule = read_schedule(folder)
-    channels = vqvae.get("latent_channels", 3)
-    check_channels(path, "unet", unet, "in_channels", channels + 3)
-    check_channels(path, "unet", unet, "out_channels", channels)
-    return DiffusersCard(
-        model_id=said.model_id or path.resolve().name,
-        family="ldm_sr",
-        scale=reduction(vqvae),
-        num_timesteps=num_timesteps,
-        prediction_type=prediction,
-        licence=said.licence or "unknown",
-        sha256=digest(folder, _COMPONENTS, allow_pickles),
-        num_steps=said.num_steps,
-        schedule=schedule,
-        tile_multiple=reduction(unet),
-    )
+    vqvae = {"latent_channels": 3} | vqvae
+    return read_latent_card(DiffusersCard, "ldm_sr", folder, _COMPONENTS, unet, vqvae, allow_pickles)
 
 
 class LdmSuperResolution:

@@ -16,16 +16,8 @@ from torch import Tensor
 from tss_ray.diffusion.prediction import add_noise
 from tss_ray.errors import ModelError
 from tss_ray.models.base import LoadSettings
-from tss_ray.models.diffusers_folder import (
-    DiffusersCard,
-    Folder,
-    digest,
-    open_folder,
-    read_noise,
-    read_schedule,
-    said_beside,
-)
-from tss_ray.models.latent import LatentUNet, check_channels, load_component, reduction
+from tss_ray.models.diffusers_folder import DiffusersCard, Folder, open_folder, read_noise
+from tss_ray.models.latent import LatentUNet, load_component, read_latent_card
 
 PIPELINE = "StableDiffusionUpscalePipeline"
 _COMPONENTS = ("scheduler", "low_res_scheduler", "tokenizer", "text_encoder", "unet", "vae")
@@ -52,30 +44,16 @@ def read_card(path: Path, allow_pickles: bool = False) -> SdUpscalerCard:
     """Return the card of a folder, its weights hashed but not loaded. Raises ModelError for what will not run."""
     if find_spec("transformers") is None:  # asked here, before a job begins
         raise ModelError(f"{path} has a text encoder, which needs transformers; {_NEEDS}")
-    folder, said = open_folder(path), said_beside(path)
+    folder = open_folder(path)
     unet, vae = folder.config("unet", "UNet2DConditionModel"), folder.config("vae", "AutoencoderKL")
     folder.config("text_encoder", "CLIPTextModel")
     read_noise(folder, "low_res_scheduler")
-    num_timesteps, prediction, schedule = read_schedule(folder)
-    channels = vae.get("latent_channels", 4)
-    check_channels(path, "unet", unet, "in_channels", channels + 3)
-    check_channels(path, "unet", unet, "out_channels", channels)
     if not unet.get("num_class_embeds"):
         raise ModelError(
             f"{path}: unet has no class embeddings for the noise level; this is another model, give another"
         )
-    return SdUpscalerCard(
-        model_id=said.model_id or path.resolve().name,
-        family="sd_upscaler",
-        scale=reduction(vae),
-        num_timesteps=num_timesteps,
-        prediction_type=prediction,
-        licence=said.licence or "unknown",
-        sha256=digest(folder, _COMPONENTS, allow_pickles),
-        num_steps=said.num_steps,
-        schedule=schedule,
-        tile_multiple=reduction(unet),
-    )
+    vae = {"latent_channels": 4} | vae
+    return read_latent_card(SdUpscalerCard, "sd_upscaler", folder, _COMPONENTS, unet, vae, allow_pickles)
 
 
 class SdUpscaler:

@@ -5,6 +5,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tss_ray.report.svg import ends, text
+
 _WIDTH, _HEIGHT = 700, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 68, 200, 40, 48
 _NUM_TICKS = 5
@@ -76,7 +78,7 @@ def chart(title: str, axis: Axis, series: Sequence[Series]) -> str:
     svg = ET.Element(
         "svg", {"class": "chart", "viewBox": f"0 0 {_WIDTH} {_HEIGHT}", "role": "img", "aria-label": title}
     )
-    _text(svg, _LEFT, 22, title, "title")
+    text(svg, _LEFT, 22, title, "title")
     _grid(svg, axis, low, high)
 
     def place(x: float, y: float) -> tuple[float, float]:
@@ -120,16 +122,16 @@ def _grid(svg: ET.Element, axis: Axis, low: float, high: float) -> None:
     for tick in ticks:
         y = _y(tick, low, high)
         kind = "zero" if abs(tick) < 1e-12 else "grid"
-        ET.SubElement(svg, "line", {"class": kind, **_ends(_LEFT, y, right, y)})
-        _text(svg, _LEFT - 6, y + 4, f"{tick:.{decimals}f}", anchor="end")
+        ET.SubElement(svg, "line", {"class": kind, **ends(_LEFT, y, right, y)})
+        text(svg, _LEFT - 6, y + 4, f"{tick:.{decimals}f}", anchor="end")
     labelled: list[float] = []
     for tick in axis.ticks:
         x = _x(axis, tick)
-        ET.SubElement(svg, "line", {"class": "grid", **_ends(x, _TOP, x, bottom)})
+        ET.SubElement(svg, "line", {"class": "grid", **ends(x, _TOP, x, bottom)})
         if all(abs(x - other) >= _LABEL_PX for other in labelled):
             labelled.append(x)
-            _text(svg, x, bottom + 18, f"{tick:g}", anchor="middle")
-    _text(svg, (_LEFT + right) / 2, _HEIGHT - 8, axis.label, anchor="middle")
+            text(svg, x, bottom + 18, f"{tick:g}", anchor="middle")
+    text(svg, (_LEFT + right) / 2, _HEIGHT - 8, axis.label, anchor="middle")
 
 
 def _band(svg: ET.Element, line: Series, index: int, place: _Place) -> None:
@@ -153,8 +155,8 @@ def _line(svg: ET.Element, line: Series, index: int, place: _Place) -> None:
 
 def _key(svg: ET.Element, name: str, index: int, row: int) -> None:
     y = _TOP + 8 + 18 * row
-    ET.SubElement(svg, "line", {**_stroke(index), **_ends(_WIDTH - _RIGHT + 12, y, _WIDTH - _RIGHT + 34, y)})
-    _text(svg, _WIDTH - _RIGHT + 40, y + 4, name)
+    ET.SubElement(svg, "line", {**_stroke(index), **ends(_WIDTH - _RIGHT + 12, y, _WIDTH - _RIGHT + 34, y)})
+    text(svg, _WIDTH - _RIGHT + 40, y + 4, name)
 
 
 def _stroke(index: int) -> dict[str, str]:
@@ -170,16 +172,5 @@ def _y(y: float, low: float, high: float) -> float:
     return _HEIGHT - _BOTTOM - (_HEIGHT - _BOTTOM - _TOP) * (y - low) / (high - low)
 
 
-def _ends(x1: float, y1: float, x2: float, y2: float) -> dict[str, str]:
-    return {"x1": f"{x1:.1f}", "y1": f"{y1:.1f}", "x2": f"{x2:.1f}", "y2": f"{y2:.1f}"}
-
-
 def _points(places: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-
-
-def _text(svg: ET.Element, x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> None:
-    element = ET.SubElement(svg, "text", {"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor})
-    if kind:
-        element.set("class", kind)
-    element.text = words

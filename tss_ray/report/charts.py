@@ -5,6 +5,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tss_ray.report.svg import ends, text
+
 _WIDTH, _HEIGHT = 700, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 34, 46
 _NUM_TICKS = 4
@@ -36,8 +38,8 @@ def bar_chart(title: str, x_label: str, bars: Sequence[Bar], marks: Sequence[Mar
     base, room = _HEIGHT - _BOTTOM, _HEIGHT - _BOTTOM - _TOP
     for tick in ticks_up_to(top):
         y = base - room * tick / top
-        ET.SubElement(svg, "line", {"class": "grid", **_ends(_LEFT, y, _WIDTH - _RIGHT, y)})
-        _text(svg, _LEFT - 6, y + 4, f"{tick:,.10g}", "faint", "end")
+        ET.SubElement(svg, "line", {"class": "grid", **ends(_LEFT, y, _WIDTH - _RIGHT, y)})
+        text(svg, _LEFT - 6, y + 4, f"{tick:,.10g}", "faint", "end")
     width = (_WIDTH - _LEFT - _RIGHT) / max(len(bars), 1)
     every = _every(bars, width)
     for k, bar in enumerate(bars):
@@ -45,12 +47,12 @@ def bar_chart(title: str, x_label: str, bars: Sequence[Bar], marks: Sequence[Mar
         drawn = _rect(svg, x + 0.08 * width, base - height, 0.84 * width, height, "bar")
         ET.SubElement(drawn, "title").text = f"{bar.label}: {bar.value:,.6g}"
         if k % every == 0:
-            _text(svg, x + width / 2, base + 17, bar.label, anchor="middle")
+            text(svg, x + width / 2, base + 17, bar.label, anchor="middle")
     for k, mark in enumerate(marks):
         x = _LEFT + mark.at * width
-        ET.SubElement(svg, "line", {"class": "mark", **_ends(x, _TOP - 4, x, base)})
-        _text(svg, x + 3, _TOP + 6 + 13 * k, mark.label, "over")
-    _text(svg, (_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, x_label, "faint", "middle")
+        ET.SubElement(svg, "line", {"class": "mark", **ends(x, _TOP - 4, x, base)})
+        text(svg, x + 3, _TOP + 6 + 13 * k, mark.label, "over")
+    text(svg, (_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, x_label, "faint", "middle")
     return _written(svg)
 
 
@@ -69,7 +71,7 @@ def share_strip(title: str, parts: Sequence[Bar]) -> str:
         left = _RIGHT + room * (k % _KEY_COLUMNS) / _KEY_COLUMNS
         y = _TOP + _STRIP_HEIGHT + 14 + _KEY_LINE * (k // _KEY_COLUMNS)
         _rect(svg, left, y, 11, 11, style=fill)
-        _text(svg, left + 17, y + 10, words)
+        text(svg, left + 17, y + 10, words)
     return _written(svg)
 
 
@@ -89,18 +91,18 @@ def density_chart(
     every = max(1, math.ceil(14 / height))
     for k, row in enumerate(rows):
         if k % every == 0:
-            _text(svg, _LEFT - 6, base - (k + 0.5) * height + 4, row, "faint", "end")
+            text(svg, _LEFT - 6, base - (k + 0.5) * height + 4, row, "faint", "end")
     for i, column in enumerate(columns):
         if i % max(1, math.ceil(34 / width)) == 0:
-            _text(svg, _LEFT + i * width, base + 17, column, "faint", "middle")
+            text(svg, _LEFT + i * width, base + 17, column, "faint", "middle")
         for k, row in enumerate(rows):
             share = shares[i][k]
             opacity = f"{0.06 + 0.94 * math.sqrt(share):.3f}" if share else "0"
             place = (_LEFT + i * width + 0.5, base - (k + 1) * height + 0.5, width - 1, height - 1)
             cell = _rect(svg, *place, "bar", f"opacity: {opacity}")
             ET.SubElement(cell, "title").text = f"{x_label} from {column}, {row} {y_label}: {share:.1%}"
-    _text(svg, (_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, x_label, "faint", "middle")
-    _text(svg, 4, _TOP - 8, y_label, "faint")
+    text(svg, (_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, x_label, "faint", "middle")
+    text(svg, 4, _TOP - 8, y_label, "faint")
     return _written(svg)
 
 
@@ -120,7 +122,7 @@ def _every(bars: Sequence[Bar], width: float) -> int:
 def _svg(title: str, height: int) -> ET.Element:
     view = {"class": "chart", "viewBox": f"0 0 {_WIDTH} {height}", "role": "img", "aria-label": title}
     svg = ET.Element("svg", view)
-    _text(svg, _LEFT if height == _HEIGHT else _RIGHT, 18, title)
+    text(svg, _LEFT if height == _HEIGHT else _RIGHT, 18, title)
     return svg
 
 
@@ -130,15 +132,6 @@ def _rect(
     size = {"x": x, "y": y, "width": max(width, 0.0), "height": max(height, 0.0)}
     told = {name: value for name, value in (("class", kind), ("style", style)) if value}
     return ET.SubElement(svg, "rect", {name: f"{value:.2f}" for name, value in size.items()} | told)
-
-
-def _ends(x1: float, y1: float, x2: float, y2: float) -> dict[str, str]:
-    return {"x1": f"{x1:.1f}", "y1": f"{y1:.1f}", "x2": f"{x2:.1f}", "y2": f"{y2:.1f}"}
-
-
-def _text(svg: ET.Element, x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> None:
-    told = {"class": kind} if kind else {}
-    ET.SubElement(svg, "text", {"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor} | told).text = words
 
 
 def _written(svg: ET.Element) -> str:

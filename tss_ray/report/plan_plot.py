@@ -7,6 +7,7 @@ from collections import Counter
 from rich.text import Text
 
 from tss_ray.report.plan_steps import PlanSteps
+from tss_ray.report.svg import text
 
 _MIN_COLUMNS = 16
 
@@ -60,7 +61,7 @@ def plan_svg(steps: PlanSteps) -> str:
     ET.SubElement(svg, "desc", id="description").text = f"Timesteps in order: {', '.join(map(str, steps.timesteps))}."
     ET.SubElement(svg, "style").text = _STYLE
     ET.SubElement(svg, "rect", {"class": "ground", "width": "100%", "height": "100%"})
-    _text(svg, _LEFT, 32, steps.title, "title")
+    text(svg, _LEFT, 32, steps.title, "title")
     _axes(svg, steps)
     _curve(svg, steps, steps.uniform, "even")
     _curve(svg, steps, steps.timesteps, "plan")
@@ -79,14 +80,14 @@ def _axes(svg: ET.Element, steps: PlanSteps) -> None:
         y = _y(t, top)
         line = {"class": "grid", "x1": str(_LEFT), "x2": str(_WIDTH - _RIGHT), "y1": f"{y:.1f}", "y2": f"{y:.1f}"}
         ET.SubElement(svg, "line", line)
-        _text(svg, _LEFT - 8, y + 4, str(t), anchor="end")
+        text(svg, _LEFT - 8, y + 4, str(t), anchor="end")
     for k in range(1, num_steps + 1, math.ceil(num_steps / 10)):
-        _text(svg, _x(k, num_steps), _HEIGHT - _BOTTOM + 22, str(k), anchor="middle")
-    _text(svg, (_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 16, "step", anchor="middle")
+        text(svg, _x(k, num_steps), _HEIGHT - _BOTTOM + 22, str(k), anchor="middle")
+    text(svg, (_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 16, "step", anchor="middle")
     middle = (_TOP + _HEIGHT - _BOTTOM) / 2
-    name = _text(svg, 20, middle, "timestep: noise above, clean below", anchor="middle")
+    name = text(svg, 20, middle, "timestep: noise above, clean below", anchor="middle")
     name.set("transform", f"rotate(-90 20 {middle:.1f})")
-    _text(svg, _WIDTH - _RIGHT, 32, "dashed: uniform", "even-key", anchor="end")
+    text(svg, _WIDTH - _RIGHT, 32, "dashed: uniform", "even-key", anchor="end")
 
 
 def _curve(svg: ET.Element, steps: PlanSteps, timesteps: tuple[int, ...], kind: str) -> None:
@@ -105,11 +106,3 @@ def _x(k: int, num_steps: int) -> float:
 
 def _y(t: int, top: int) -> float:
     return _HEIGHT - _BOTTOM - (_HEIGHT - _BOTTOM - _TOP) * t / max(top, 1)
-
-
-def _text(svg: ET.Element, x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> ET.Element:
-    element = ET.SubElement(svg, "text", {"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor})
-    if kind:
-        element.set("class", kind)
-    element.text = words
-    return element

@@ -5,8 +5,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from tss_ray.report.figures import Figures, TimeWhole
-from tss_ray.report.run_page import headline, saving_text
+from tss_ray.report.run_page import headline
 from tss_ray.report.words import between, count, duration, number, percent, shortened
+from tss_ray.report.worth_page import saving_text
 
 _FAULTS = 8
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 from alert_rules import ALERTS
+from expressions import Board, Query
 from generate import FOLDER, generated
-from panels import BOARDS, Board, Query
+from panels import BOARDS
 
 from tss_ray.telemetry.names import METRICS
 

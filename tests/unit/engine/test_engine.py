@@ -7,6 +7,7 @@ from concurrent.futures import CancelledError, Future
 import numpy as np
 import pytest
 import torch
+from crowds import same_bits
 
 from tss_ray.engine.compose import compose
 from tss_ray.engine.engine import Engine
@@ -18,11 +19,6 @@ from tss_ray.models.base import SuperResolutionModel
 MakeRequest = Callable[..., ImageRequest]
 MakeEngine = Callable[..., Engine]
 RunAll = Callable[..., dict[str, DenoisedImage]]
-
-
-def same_bits(one: DenoisedImage, other: DenoisedImage) -> bool:
-    pairs = zip(one.tiles, other.tiles, strict=True)
-    return all(torch.equal(a, b) for a, b in pairs)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import write_ldm, write_sd_upscaler
+from crowds import assert_a_crowd_changes_nothing
 from tiny import write_tiny_model
 
 from tss_ray.diffusion.spatial import level_parameters
@@ -41,10 +42,6 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return load_model(str(folder), torch.device("cpu"), torch.float32, settings=settings)
 
 
-def same_bits(one: DenoisedImage, other: DenoisedImage) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one.tiles, other.tiles, strict=True))
-
-
 def spatial(request: ImageRequest, n_range: tuple[float, float] = (1, 3), eta: float = 0.0) -> ImageRequest:
     plans = plan_table(50, request.num_steps, "tds", [0.5] * NUM_LEVELS, level_parameters(NUM_LEVELS, n_range))
     levels = np.random.default_rng(0).integers(0, NUM_LEVELS, request.lr.shape[:2], dtype=np.uint8)
@@ -61,10 +58,8 @@ def test_an_image_is_bit_equal_alone_and_among_others_of_other_step_counts(
         make_request("d", 16, 16, 1),
         make_request("e", 8, 8, 0),
     ]
-    alone = {r.image_key: run_all([r], model=model)[r.image_key] for r in crowd}
     random.Random(0).shuffle(crowd)
-    for key, image in run_all(crowd, model=model).items():
-        assert same_bits(image, alone[key]), key
+    assert_a_crowd_changes_nothing(run_all, crowd, model=model)
 
 
 def test_maps_of_levels_share_batches_with_plain_plans_bit_for_bit(
@@ -75,9 +70,7 @@ def test_maps_of_levels_share_batches_with_plain_plans_bit_for_bit(
         make_request("b", 20, 16, 2),
         spatial(make_request("c", 16, 28, 4), eta=0.5),
     ]
-    alone = {r.image_key: run_all([r], model=model, num_levels=NUM_LEVELS)[r.image_key] for r in crowd}
-    for key, image in run_all(crowd[::-1], model=model, num_levels=NUM_LEVELS).items():
-        assert same_bits(image, alone[key]), key
+    assert_a_crowd_changes_nothing(run_all, crowd[::-1], model=model, num_levels=NUM_LEVELS)
 
 
 def test_levels_of_one_plan_are_that_plan_and_others_are_not(

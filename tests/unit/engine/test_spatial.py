@@ -8,6 +8,7 @@ from concurrent.futures import Future
 import numpy as np
 import pytest
 import torch
+from crowds import assert_a_crowd_changes_nothing, same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -42,10 +43,6 @@ def spatial(request: ImageRequest, **changes: object) -> ImageRequest:
     return dataclasses.replace(request, **{"plan": plans(request.num_steps), "levels": levels} | changes)
 
 
-def same_bits(one: DenoisedImage, other: DenoisedImage) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one.tiles, other.tiles, strict=True))
-
-
 class Pointwise:
     """A model of which every position knows itself and its timestep alone, so that maps can be checked exactly."""
 
@@ -77,10 +74,8 @@ def test_images_with_and_without_maps_of_any_step_count_share_batches_and_come_o
         spatial(make_request("f", 20, 28, 4)),
         spatial(make_request("g", 8, 8, 0)),
     ]
-    alone = {r.image_key: run_all([r], num_levels=NUM_LEVELS)[r.image_key] for r in crowd}
     random.Random(seed).shuffle(crowd)
-    for key, image in run_all(crowd, num_levels=NUM_LEVELS).items():
-        assert same_bits(image, alone[key]), key
+    alone = assert_a_crowd_changes_nothing(run_all, crowd, num_levels=NUM_LEVELS)
     assert {key: image.nfe for key, image in alone.items()} == {
         "a": 3,
         "b": 2 * 3 * 2,

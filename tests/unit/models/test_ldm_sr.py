@@ -1,20 +1,16 @@
 """Promises of LDM super-resolution: what `diffusers` makes of a folder is what we make of it."""
 
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from checkpoints import write_ldm
+from checkpoints import upscaled, write_ldm
 from diffusers import LDMSuperResolutionPipeline
 from safetensors.torch import load_file, save_file
 
 from tss_ray.diffusion.noise import position_noise
-from tss_ray.engine.compose import Composition
-from tss_ray.engine.engine import Engine
-from tss_ray.engine.state import DenoisedImage, ImageRequest
 from tss_ray.models.registry import check_model, load_model
 
 CPU = torch.device("cpu")
@@ -47,11 +43,7 @@ def test_our_engine_equals_the_pipeline_at_the_scheduler_s_own_timesteps(
     expected = pipeline(lr, num_inference_steps=5, output_type="pt").images[0]
     plan = tuple(int(t) for t in pipeline.scheduler.timesteps)
 
-    engine, future = Engine(load_model(str(folder), CPU, torch.float32), CPU, 1, 16, 4), Future[DenoisedImage]()
-    engine.submit(ImageRequest("a", pixels, plan, 0.0, 3), future)
-    while not engine.idle:
-        engine.step()
-    found = Composition(future.result(timeout=0), 4).rows(0, 64)
+    found = upscaled(load_model(str(folder), CPU, torch.float32), pixels, plan)
     assert torch.allclose(found, expected, atol=1e-4)
     assert expected.std() > 0.01
 

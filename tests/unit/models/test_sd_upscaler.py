@@ -4,21 +4,17 @@ import gc
 import shutil
 import sys
 import weakref
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from checkpoints import write_sd_upscaler
+from checkpoints import upscaled, write_sd_upscaler
 from diffusers import StableDiffusionUpscalePipeline
 from transformers import CLIPTextModel
 
 from tss_ray.diffusion.noise import position_noise
-from tss_ray.engine.compose import Composition
-from tss_ray.engine.engine import Engine
-from tss_ray.engine.state import DenoisedImage, ImageRequest
 from tss_ray.errors import ModelError
 from tss_ray.models.base import LoadSettings, SuperResolutionModel
 from tss_ray.models.registry import check_model, load_model
@@ -61,11 +57,7 @@ def test_our_engine_equals_the_pipeline_at_the_scheduler_s_own_timesteps(
     expected = pipeline(image=lr, num_inference_steps=5, output_type="pt", **told).images[0]
     plan = tuple(int(t) for t in pipeline.scheduler.timesteps)
 
-    engine, future = Engine(load(folder, **settings), CPU, 1, 16, 4), Future[DenoisedImage]()
-    engine.submit(ImageRequest("a", pixels, plan, 0.0, 3), future)
-    while not engine.idle:
-        engine.step()
-    found = Composition(future.result(timeout=0), 4).rows(0, 64)
+    found = upscaled(load(folder, **settings), pixels, plan)
     assert torch.allclose(found, expected, atol=1e-4)
     assert expected.std() > 0.01
 

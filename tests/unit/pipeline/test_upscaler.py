@@ -98,6 +98,34 @@ def test_a_key_that_the_store_cannot_hold_is_a_row(
     assert (row.status, row.error_kind) == ("quarantined", "bad_key")
 
 
+def test_small_images_of_a_block_are_finished_first_and_rows_keep_their_order(
+    make: Callable[..., Upscaler], tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor, finished = make(tiny_model_folder), []
+    finish_one = actor._finish
+    monkeypatch.setattr(actor, "_finish", lambda image, *rest: finished.append(image) or finish_one(image, *rest))
+    sides = {"large.png": 40, "small.png": 12, "middle.png": 24}
+    told = {"spec_hash": "0", "num_steps": 1}
+    block = [
+        PreparedImage(
+            ManifestRow(
+                image_key=key,
+                input_uri=key,
+                in_width=side,
+                in_height=side,
+                out_width=4 * side,
+                out_height=4 * side,
+                **told,
+            ),
+            np.resize(RGB, (side, side, 3)),
+        )
+        for key, side in sides.items()
+    ]
+    rows = actor._together(block)
+    assert [image.row.image_key for image in finished] == ["small.png", "middle.png", "large.png"]
+    assert [row.image_key for row in rows] == list(sides)
+
+
 def test_what_was_not_fetched_when_the_run_was_stopped_stays_pending(
     make: Callable[..., Upscaler], write_model: Callable[..., Path]
 ) -> None:

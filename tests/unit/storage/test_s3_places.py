@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tss_ray.errors import SpecError, StorageError
-from tss_ray.spec import StoreSpec, load_store
+from tss_ray.spec import StoreSpec, load_group
 from tss_ray.storage.s3 import S3Store
 from tss_ray.storage.s3_client import client
 from tss_ray.storage.stores import open_store
@@ -38,7 +38,8 @@ def store_of(uri: str, spec: StoreSpec) -> StoreSpec:
 
 
 def test_the_longest_prefix_that_holds_a_uri_says_how_it_is_spoken_to() -> None:
-    spec = load_store(
+    spec = load_group(
+        StoreSpec,
         {
             "s3_region": "eu-west-1",
             "s3_requester_pays": True,
@@ -46,7 +47,7 @@ def test_the_longest_prefix_that_holds_a_uri_says_how_it_is_spoken_to() -> None:
                 {"prefix": "s3://raw", "s3_endpoint_url": LAB, "s3_addressing": "path", "s3_requester_pays": False},
                 {"prefix": "s3://raw/ours/", "s3_profile": "ours"},
             ],
-        }
+        },
     )
     lab, ours = store_of("s3://raw/lr", spec), store_of("s3://raw/ours/lr", spec)
     assert (lab.s3_endpoint_url, lab.s3_addressing, lab.s3_region) == (LAB, "path", "eu-west-1")
@@ -60,9 +61,9 @@ def test_the_longest_prefix_that_holds_a_uri_says_how_it_is_spoken_to() -> None:
 
 def test_a_prefix_is_a_bucket_and_holds_no_credentials() -> None:
     with pytest.raises(SpecError, match="prefix"):
-        load_store({"prefixes": [{"prefix": "/data"}]})
+        load_group(StoreSpec, {"prefixes": [{"prefix": "/data"}]})
     with pytest.raises(SpecError, match="leave them to boto3's chain"):
-        load_store({"prefixes": [{"prefix": "s3://AKIA:planted@b"}]})
+        load_group(StoreSpec, {"prefixes": [{"prefix": "s3://AKIA:planted@b"}]})
 
 
 @pytest.mark.parametrize("pays", [True, False])

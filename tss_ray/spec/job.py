@@ -1,0 +1,61 @@
+"""JobSpec: the groups of settings of one job, and the hash over those that decide its outcome."""
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import Field
+
+from tss_ray.spec.budgets import BudgetSpec
+from tss_ray.spec.group import Group, Uri
+from tss_ray.spec.images import ColourSpec, DecodeSpec, EncodeSpec, LargeSpec, LimitSpec, SizeSpec, TileSpec
+from tss_ray.spec.plans import PlanSpec
+from tss_ray.spec.runs import CheckpointSpec, ComputeSpec, MetricsSpec, TelemetrySpec
+from tss_ray.spec.stores import StoreSpec
+
+OutputLayout = Literal["files", "webdataset", "parquet"]
+
+
+class JobSpec(Group):
+    """One job. `input` and `output` are a folder, file, glob, list file, s3:// or sample:// (input only)."""
+
+    input: Uri = Field(min_length=1)
+    output: Uri = Field(min_length=1)
+    model: Uri = "tss-x4-small"
+    scale: float = Field(4, gt=1, le=4, description="what is below the model's own factor is made from its result")
+    seed: int = Field(0, ge=0, lt=2**63)
+    strict: bool = Field(False, description="exit with 3 if anything was quarantined")
+    dedupe: bool = Field(True, description="upscale byte-identical inputs once; changes no pixel, only what it takes")
+    output_layout: OutputLayout = Field(
+        "files", description="a file for each image, or shards: WebDataset tars, Parquet files with the images' bytes"
+    )
+    tiles: TileSpec = TileSpec()
+    plan: PlanSpec = PlanSpec()
+    budget: BudgetSpec = BudgetSpec()
+    encode: EncodeSpec = EncodeSpec()
+    decode: DecodeSpec = DecodeSpec()
+    colour: ColourSpec = ColourSpec()
+    size: SizeSpec = SizeSpec()
+    limits: LimitSpec = LimitSpec()
+    large: LargeSpec = LargeSpec()
+    store: StoreSpec = StoreSpec()
+    compute: ComputeSpec = ComputeSpec()
+    checkpoint: CheckpointSpec = CheckpointSpec()
+    metrics: MetricsSpec = MetricsSpec()
+    telemetry: TelemetrySpec = TelemetrySpec()
+
+    def spec_hash(self, model_sha256: str) -> str:
+        """Return 16 hex digits over what decides a pixel or a row's fate; of the model its weights, not its name."""
+        decides = self.model_dump(mode="json", include=set(_DECIDES)) | {
+            "dtype": self.compute.dtype,
+            "model_sha256": model_sha256,
+            "noise": "by input_sha256",  # outputs whose noise followed from keys are of another spec
+        }
+        if self.compute.compile == "on":  # as another dtype: it rounds elsewhere
+            decides["compile"] = "on"
+        if self.checkpoint.steering:  # the embedded model takes none: its hashes stay
+            decides["checkpoint"] = self.checkpoint.steering
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+
+
+_DECIDES = ("output_layout", "scale", "seed", "tiles", "plan", "budget", "encode", "decode", "colour", "size", "limits")
