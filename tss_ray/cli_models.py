@@ -2,12 +2,14 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from tss_ray.errors import SpecError
 from tss_ray.spec import CheckpointSpec, StoreSpec, load_group
 
 app = typer.Typer(no_args_is_help=True, help="List, describe, fetch and check models.")
@@ -58,12 +60,22 @@ def info(
 
 @app.command("fetch")
 def fetch_model(
-    model: Name, allow_pickles: Pickles = False, cache: Cache = None, s3_endpoint_url: Endpoint = None
+    model: Annotated[str | None, Name.__metadata__[0]] = None,
+    metrics: Annotated[str | None, typer.Option(help="instead of a model: what these pyiqa metrics need")] = None,
+    mirror: Annotated[str | None, typer.Option("--from", help="folder or s3://… of metrics' files")] = None,
+    allow_pickles: Pickles = False,
+    cache: Cache = None,
+    s3_endpoint_url: Endpoint = None,
 ) -> None:
-    """Bring a model to this machine and print its folder."""
+    """Bring a model, or the weights of metrics, to this machine and print the folder."""
     from tss_ray.models.registry import model_folder
     from tss_ray.pipeline.model import local_model
 
+    if (model is None) == (metrics is None) or (mirror is not None and metrics is None):
+        raise SpecError("fetch takes a model or --metrics, and --from only with --metrics; give one of the two")
+    if model is None:
+        typer.echo(_fetched_metrics(metrics or "", mirror, s3_endpoint_url))
+        return
     typer.echo(model_folder(local_model(model, *_settings(allow_pickles, cache, s3_endpoint_url))))
 
 
@@ -86,6 +98,15 @@ def check(
     facts |= {"sha256": card.sha256, "tile_px": trial.tile_px}
     facts |= {name: round(getattr(trial, name), 3) for name in ("check_s", "load_s", "step_s", "decode_s")}
     _show({"runs": True} | facts, as_json)
+
+
+def _fetched_metrics(names: str, mirror: str | None, endpoint: str | None) -> Path:
+    from tss_ray.quality.staging import stage
+    from tss_ray.storage.stores import open_store
+
+    store = load_group(StoreSpec, {} if endpoint is None else {"s3_endpoint_url": endpoint})
+    wanted = [name.strip() for name in names.split(",")]
+    return stage(wanted, None if mirror is None else open_store(mirror, store).read)
 
 
 def _settings(allow_pickles: bool, cache: str | None, endpoint: str | None) -> tuple[CheckpointSpec, StoreSpec]:

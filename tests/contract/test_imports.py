@@ -34,7 +34,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "display": BASE | {"spec", "pipeline", "storage"},
     "status": BASE | {"spec", "display", "storage"},
     "cli_cluster": BASE | {"spec", "pipeline", "status"},
-    "cli_models": BASE | {"spec", "models", "pipeline"},
+    "cli_models": BASE | {"spec", "models", "quality", "storage", "pipeline"},
     "cli_plan": BASE | {"spec", "budget", "pipeline", "report"},
     "cli_report": BASE | {"spec", "report"},
     "cli": BASE

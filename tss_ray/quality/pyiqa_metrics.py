@@ -39,6 +39,8 @@ class MetricFacts:
     """Files, or URLs of files, that it needs and the disk lacks: at least these."""
     fault: str = ""
     """Why it cannot be made, or nothing."""
+    of_hub: bool = False
+    """Whether that is for want of weights that its package keeps in Hugging Face's cache."""
 
 
 class PictureMetric:
@@ -48,7 +50,7 @@ class PictureMetric:
         """Make it. Raises SpecError with the remedy where that is not possible here."""
         facts, network = _made(name, device)
         if network is None:
-            raise SpecError(_problem(facts))
+            raise SpecError(problem(facts))
         self.name, self.needs_reference = name, facts.needs_reference
         self._network, self._device = network, device
 
@@ -71,8 +73,7 @@ def check_metrics(names: Sequence[str], has_reference: bool) -> tuple[MetricFact
     """
     if not names:
         return ()
-    if importlib.util.find_spec("pyiqa") is None:
-        raise SpecError("metrics need pyiqa, which is not installed; pip install 'tss-ray[metrics]', or ask for none")
+    need_pyiqa()
     try:
         with Child() as child:
             found: tuple[MetricFacts, ...] = child.call(probe, tuple(names))
@@ -80,7 +81,7 @@ def check_metrics(names: Sequence[str], has_reference: bool) -> tuple[MetricFact
         raise SpecError(
             "the process that tried the metrics died twice; give it more memory, or ask for none"
         ) from error
-    problems = [_problem(facts) for facts in found if facts.fault or facts.missing]
+    problems = [problem(facts) for facts in found if facts.fault or facts.missing]
     if problems:
         raise SpecError("\n".join(problems))
     comparing = [facts.name for facts in found if facts.needs_reference]
@@ -94,6 +95,12 @@ def check_metrics(names: Sequence[str], has_reference: bool) -> tuple[MetricFact
             f"--reference: none of {', '.join(names)} compares; leave it out, or ask for psnry or lpips too"
         )
     return found
+
+
+def need_pyiqa() -> None:
+    """Raise SpecError where pyiqa is not installed."""
+    if importlib.util.find_spec("pyiqa") is None:
+        raise SpecError("metrics need pyiqa, which is not installed; pip install 'tss-ray[metrics]', or ask for none")
 
 
 def probe(names: Sequence[str]) -> tuple[MetricFacts, ...]:
@@ -157,15 +164,16 @@ def _tried(facts: MetricFacts, device: str) -> tuple[MetricFacts, Any]:
         of_hub = type(error).__name__ == "LocalEntryNotFoundError"
         remedy = "set HF_HOME to a folder that holds its weights" if of_hub else "install or stage what it names"
         told = f"cannot be made here: {type(error).__name__}: {error}; {remedy}, or leave the metric out"
-        return MetricFacts(facts.name, facts.needs_reference, facts.lower_is_better, fault=told), None
+        return MetricFacts(facts.name, facts.needs_reference, facts.lower_is_better, fault=told, of_hub=of_hub), None
 
 
-def _problem(facts: MetricFacts) -> str:
+def problem(facts: MetricFacts) -> str:
+    """Return why a metric that has a fault, or lacks files, cannot be made, with the remedy."""
     if facts.fault:
         return f"{facts.name} {facts.fault}"
     inside = [path.removeprefix(f"{weights_folder().parent}/") for path in facts.missing]  # or a URL's file
     remedy = " (jobs/benchmarks/niqe_parameters.py writes it)" if facts.name == "niqe" else ""
     return (
         f"{facts.name} needs {', '.join(facts.missing)}, which is not there, and a job downloads nothing; put it there "
-        f"on every node{remedy}, or set TORCH_HOME to a folder that holds {', '.join(inside)}"
+        f"on every node (tss-ray models fetch --metrics {facts.name}){remedy}, or set TORCH_HOME to a folder that holds {', '.join(inside)}"
     )

@@ -17,22 +17,6 @@ PIQE = MetricFacts("piqe", lower_is_better=True)
 PSNR = MetricFacts("psnry", needs_reference=True)
 
 
-@pytest.fixture
-def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty place for weights; pyiqa, which takes it in when it is imported, is told too."""
-    from pyiqa.utils import download_util
-
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(download_util, "DEFAULT_CACHE_DIR", str(tmp_path / "hub/pyiqa"))
-    return tmp_path / "hub"
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask here and not in a child, which takes seconds to import pyiqa."""
-    monkeypatch.setattr(pyiqa_metrics.Child, "call", lambda self, function, *arguments: function(*arguments))
-
-
 @pytest.mark.usefixtures("in_process")
 def test_a_missing_weight_is_an_error_that_says_where_it_goes(no_weights: Path) -> None:
     with pytest.raises(SpecError) as told:
