@@ -66,10 +66,10 @@ class ManifestRow:
     """In [0,1], 1 is blurred; see `imaging.blur`. None: an image without any edge."""
     budget_policy: str | None = None
     num_steps: int | None = None
-    """Denoising iterations; 0 = the bicubic enlargement was left alone."""
+    """Denoising iterations; 0 = the bicubic enlargement was left alone. With budget.by_tile a tile's mean at most."""
     num_tiles: int | None = None
     nfe: int | None = None
-    """Denoiser evaluations of a tile of tile_px: num_tiles · num_steps."""
+    """Denoiser evaluations of a tile of tile_px: num_tiles · num_steps, or with budget.by_tile at most that."""
     num_steps_top_rung: int | None = None
     """The most steps that the policy ever spends: what savings are counted against."""
     plan_family: str | None = None

@@ -1,12 +1,13 @@
 """What `input` means on S3: prefixes, single objects, globs and list files."""
 
 import io
+import tarfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tss_ray.errors import ImageError, InputError, ObjectNotFoundError
+from tss_ray.errors import ImageError, InputError, ObjectNotFoundError, StorageError
 from tss_ray.storage.inputs import list_inputs, read_uri
 from tss_ray.storage.stores import open_store
 
@@ -77,3 +78,23 @@ def test_nothing_there_is_told_as_such(root, s3_spec):
 def test_reading_keeps_to_the_limit(root, s3_spec):
     with pytest.raises(ImageError, match="limit"):
         read_uri(f"{root}/a.jpg", s3_spec, max_bytes=1)
+
+
+@pytest.mark.parametrize("layout", ["webdataset", "parquet"])
+def test_images_of_shards_are_fetched_by_range(bucket, s3_spec, layout):
+    files = {f"x/{i}.png": bytes([i]) * (100 + i) for i in range(30)}
+    store, shard = open_store(f"s3://{bucket}/in", s3_spec), io.BytesIO()
+    if layout == "webdataset":
+        with tarfile.open(fileobj=shard, mode="w") as tar:
+            for name, data in files.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    else:
+        rows = [{"bytes": data, "path": name} for name, data in files.items()]
+        pq.write_table(pa.table({"image": rows}), shard, row_group_size=8)
+    store.write("a b#1.tar" if layout == "webdataset" else "a b#1.parquet", shard.getvalue())
+    found = {item.image_key: read_uri(item.uri, s3_spec) for item in list_inputs(f"s3://{bucket}/in", s3_spec, layout)}
+    assert found == {f"a b#1/{name}": data for name, data in files.items()}
+    with pytest.raises(StorageError, match="of 10 bytes are there"):
+        store.read_range("a b#1.tar" if layout == "webdataset" else "a b#1.parquet", len(shard.getvalue()) - 5, 10)

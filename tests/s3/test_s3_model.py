@@ -2,13 +2,18 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.io
 import torch
 from checkpoints import write_ldm
+from typer.testing import CliRunner
 
-from tss_ray.errors import StorageError
+from tss_ray.cli import app
+from tss_ray.errors import SpecError, StorageError
 from tss_ray.models.registry import check_model
 from tss_ray.pipeline.model import job_card, job_model
+from tss_ray.quality.pyiqa_metrics import check_metrics
 from tss_ray.spec import load_spec
 from tss_ray.storage.stores import open_store
 
@@ -37,3 +42,21 @@ def test_a_checkpoint_in_a_bucket_loads_and_is_the_one_of_the_folder(bucket, s3_
     assert "README.md" not in {file.name for file in fetched}
     with pytest.raises(StorageError, match="there is no bucket"):
         job_card(load_spec(None, settings | {"model": f"s3://{bucket}-none/ldm"}))
+
+
+def test_a_metric_s_weights_are_staged_from_a_bucket_and_then_it_can_be_measured(
+    bucket, s3_spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("pyiqa")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    scipy.io.savemat(tmp_path / "niqe.mat", {"mu_prisparam": np.zeros((1, 36)), "cov_prisparam": np.eye(36)})
+    mirror = f"s3://{bucket}/mirror"
+    with pytest.raises(SpecError, match="models fetch --metrics niqe"):
+        check_metrics(["niqe"], has_reference=False)
+    fetch = ["models", "fetch", "--metrics", "niqe", "--from", mirror, "--s3-endpoint-url", s3_spec.s3_endpoint_url]
+    with pytest.raises(SpecError, match="which the mirror has not"):
+        CliRunner().invoke(app, fetch, catch_exceptions=False)
+    open_store(mirror, s3_spec).write("pyiqa/niqe_modelparameters.mat", (tmp_path / "niqe.mat").read_bytes())
+    result = CliRunner().invoke(app, fetch, catch_exceptions=False)
+    assert (result.exit_code, result.stdout.strip()) == (0, str(tmp_path / "torch/hub"))
+    assert [facts.name for facts in check_metrics(["niqe"], has_reference=False)] == ["niqe"]

@@ -9,7 +9,7 @@ from checkpoints import write_ldm, write_sd_upscaler
 from typer.testing import CliRunner
 
 from tss_ray.cli import app
-from tss_ray.errors import ModelError
+from tss_ray.errors import ModelError, SpecError
 
 runner = CliRunner()
 
@@ -35,6 +35,12 @@ def test_info_says_what_the_card_says_and_what_its_licence_allows(tiny_model_fol
 
 def test_fetch_prints_the_folder(tiny_model_folder: Path) -> None:
     assert models("fetch", tiny_model_folder).strip() == str(tiny_model_folder)
+
+
+@pytest.mark.parametrize("arguments", [(), ("m", "--metrics", "niqe"), ("m", "--from", "folder")])
+def test_fetch_wants_a_model_or_metrics(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(SpecError, match="a model or --metrics"):
+        models("fetch", *arguments)
 
 
 @pytest.mark.parametrize("write", [write_ldm, write_sd_upscaler])

@@ -41,6 +41,7 @@ OTHER = {
     "plan.by_steps": [{"up_to_steps": 4, "n_range": (1, 2)}],
     "budget.policy": "fixed",
     "budget.num_steps": 8,
+    "budget.by_tile": True,
     "budget.ladder": (0, 1, 2, 4, 7, 10, 16),
     "budget.thresholds": (0.03, 0.1, 0.2, 0.33, 0.48, 0.62),
     "budget.target": {
@@ -73,6 +74,7 @@ OTHER = {
     "checkpoint.negative_prompt": "blur",
     "checkpoint.guidance_scale": 4.0,
     "checkpoint.noise_level": 10,
+    "input_layout": "parquet",
     "output_layout": "parquet",
 }
 """Another value for every setting that decides a pixel or a row's fate."""

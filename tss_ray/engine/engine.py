@@ -18,7 +18,7 @@ from tss_ray.engine.flight import Flight, Stopwatch
 from tss_ray.engine.memory import is_out_of_memory, release_cached
 from tss_ray.engine.pool import Pool
 from tss_ray.engine.runner import Runner
-from tss_ray.engine.state import DenoisedImage, ImageRequest, ImageState, TileState
+from tss_ray.engine.state import DenoisedImage, ImageRequest, ImageState, Schedule, TileState
 from tss_ray.engine.stream import TileStream, rows_ahead
 from tss_ray.errors import EngineError
 from tss_ray.imaging.planes import to_planes
@@ -119,8 +119,7 @@ class Engine:
         image = self._image(request, future)
         if image.num_out:
             self._count_tiles(image)
-            boxes = enumerate(image.grid.boxes())
-            self._pools[image.grid.tile_px].batcher.add(TileState(image, i, top, left) for i, (top, left) in boxes)
+            self._enter(image, range(image.grid.num_tiles))
         elif image.start():
             _hand_over(image)
 
@@ -144,12 +143,23 @@ class Engine:
         image = stream.image
         grid, columns = image.grid, len(image.grid.lefts)
         last = max(image.rows_in, min(row + 1 + rows_ahead(grid, self._max_batch), len(grid.tops)))
-        self._pools[grid.tile_px].batcher.add(
-            TileState(image, number * columns + i, grid.tops[number], left)
-            for number in range(image.rows_in, last)
-            for i, left in enumerate(grid.lefts)
-        )
-        image.rows_in = last
+        begun, image.rows_in = image.rows_in, last
+        self._enter(image, range(begun * columns, last * columns))
+
+    def _enter(self, image: ImageState, indices: range) -> None:
+        """Let tiles enter; those without a step are answered, which is all where there is no other."""
+        grid, columns = image.grid, len(image.grid.lefts)
+        waiting, still = [], []
+        for i in indices:
+            tile = TileState(image, i, grid.tops[i // columns], grid.lefts[i % columns], image.schedules[i])
+            (waiting if tile.schedule.num_steps else still).append(tile)
+        self._pools[grid.tile_px].batcher.add(waiting)
+        if still and image.start():
+            side = grid.tile_px * self._model.card.scale
+            nothing = torch.zeros(3, side, side)
+            for tile in still:
+                image.take(tile.index, nothing)
+            _hand_over(image)
 
     def _image(
         self, request: ImageRequest, future: "Future[DenoisedImage]", stream: TileStream | None = None
@@ -157,24 +167,39 @@ class Engine:
         grid = self.grid(*request.lr.shape[:2])
         padded = pad_to_tile(request.lr, grid.tile_px)
         levels = pad_to_tile(self._levels_of(request), grid.tile_px)
-        plans = self._plans_of(request)
-        card = self._model.card
+        schedules = self._schedules_of(request, grid.num_tiles)
+        held = grid.num_tiles if request.num_steps and stream is None else 0
+        paints = self._model.card.paints_pixels
+        return ImageState(request, grid, padded, levels, schedules, future, [None] * held, paints, stream)
+
+    def _schedules_of(self, request: ImageRequest, num_tiles: int) -> list[Schedule]:
+        """Return one for each tile; a plan object that several tiles share is worked out once."""
+        plans = request.tile_plans
+        if plans is None or not request.num_steps:
+            return [self._schedule(request, request.plan)] * num_tiles
+        if len(plans) != num_tiles:
+            raise EngineError(f"{len(plans)} plans for {num_tiles} tiles; ask the engine for the image's grid")
+        if self._model.card.paints_pixels and not all(len(plan) for plan in plans):
+            raise EngineError(
+                "this model paints the whole picture, so that no tile can be left alone; give each a step"
+            )
+        made = {id(plan): self._schedule(request, plan) for plan in plans}
+        return [made[id(plan)] for plan in plans]
+
+    def _schedule(self, request: ImageRequest, plan: tuple[int, ...] | NDArray[np.int64]) -> Schedule:
+        plans, card = self._columns(plan), self._model.card
         coefficients = ddim_coefficients(
             self._model.alphas_cumprod, plans, request.eta, card.prediction_type, card.final_alpha_cumprod
-        ).float()
-        held = grid.num_tiles if request.num_steps and stream is None else 0
-        timesteps = torch.from_numpy(plans)
-        return ImageState(
-            request, grid, padded, levels, timesteps, coefficients, future, [None] * held, card.paints_pixels, stream
         )
+        return Schedule(torch.from_numpy(plans), coefficients.float())
 
     def _count_tiles(self, image: ImageState) -> None:
         px_run = image.grid.num_tiles * image.grid.tile_px**2
         self._count(px_run=px_run, px_wanted=px_run / image.grid.padding_ratio(*image.request.lr.shape[:2]))
 
-    def _plans_of(self, request: ImageRequest) -> NDArray[np.int64]:
-        """Return (num_steps, num_levels): an image that has one plan has it at every level."""
-        plans = np.array(request.plan, np.int64)
+    def _columns(self, plan: tuple[int, ...] | NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return (num_steps, num_levels): where there is one plan, every level has it."""
+        plans = np.array(plan, np.int64)
         plans = plans if plans.ndim == 2 else plans[:, None]
         if plans.shape[1] not in (1, self._num_levels):
             raise EngineError(f"{plans.shape[1]} plans for {self._num_levels} levels; {_ASK}")
@@ -274,10 +299,10 @@ class Engine:
         """Run one batch; the tiles that it finishes leave their pool."""
         watch = Stopwatch(self._device)
         tensors = [tile.tensors for tile in tiles if tile.tensors is not None]
-        timesteps = torch.stack([tile.image.timesteps[tile.step] for tile in tiles])
-        coefficients = torch.stack([tile.image.coefficients[tile.step] for tile in tiles])
+        timesteps = torch.stack([tile.schedule.timesteps[tile.step] for tile in tiles])
+        coefficients = torch.stack([tile.schedule.coefficients[tile.step] for tile in tiles])
         latents = self._runner.forward(tensors, size, timesteps, coefficients, self._step_noise(tiles))
-        last = [number for number, tile in enumerate(tiles) if tile.step + 1 == tile.image.request.num_steps]
+        last = [number for number, tile in enumerate(tiles) if tile.step + 1 == tile.schedule.num_steps]
         pixels = self._runner.finish([latents[number] for number in last])
         watch.stop()
         for tile, held, x in zip(tiles, tensors, latents, strict=True):  # from here on nothing can fail

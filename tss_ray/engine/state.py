@@ -1,6 +1,7 @@
 """What travels with an image and with a tile from the engine's door to its end."""
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ class ImageRequest:
     image_key: whose noise it gets; a job gives the sha256 of the input's bytes, so that copies become the same image.
     lr: (h,w,3) uint8, any size. plan: descending timesteps, none = leave the enlargement alone; (num_steps, L) has a
     column for each level. eta: in [0,1], one for all or one per level. levels: (h,w) uint8 in [0,L); None: all level 0.
+    tile_plans: in place of `plan` one for each tile of the engine's grid, row-major; () leaves its enlargement alone.
     """
 
     image_key: str
@@ -31,10 +33,11 @@ class ImageRequest:
     eta: float | tuple[float, ...]
     seed: int
     levels: NDArray[np.uint8] | None = None
+    tile_plans: tuple[tuple[int, ...] | NDArray[np.int64], ...] | None = None
 
     @property
     def num_steps(self) -> int:
-        """How many forwards each tile runs."""
+        """How many forwards each tile runs, where no tile has a plan of its own."""
         return len(self.plan)
 
 
@@ -58,12 +61,30 @@ class DenoisedImage:
     @property
     def nfe(self) -> int:
         """Denoiser evaluations, in full-tile forwards."""
+        if self.request.tile_plans is not None:
+            return sum(len(plan) for plan in self.request.tile_plans)
         return self.grid.num_tiles * self.request.num_steps
 
     @property
     def padding_ratio(self) -> float:
         """Pixels run / pixels wanted, at least 1; see `TileGrid.padding_ratio`."""
         return self.grid.padding_ratio(*self.request.lr.shape[:2])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Schedule:
+    """What a tile's steps are.
+
+    timesteps: (num_steps, L) int64. coefficients: (num_steps, L, 5) float32; see `diffusion.sampler`.
+    """
+
+    timesteps: Tensor
+    coefficients: Tensor
+
+    @property
+    def num_steps(self) -> int:
+        """How many forwards the tile runs."""
+        return len(self.timesteps)
 
 
 @dataclass(slots=True, eq=False)
@@ -76,10 +97,8 @@ class ImageState:
     """(H,W,3), at least one tile large; a tile becomes float only when it is loaded."""
     levels: NDArray[np.uint8]
     """(H,W), padded like the pixels."""
-    timesteps: Tensor
-    """(num_steps, L) int64."""
-    coefficients: Tensor
-    """(num_steps, L, 5) float32; see `diffusion.sampler`."""
+    schedules: Sequence[Schedule]
+    """One for each tile; the same object where tiles share a plan."""
     future: "Future[DenoisedImage]"
     tiles: list[Tensor | None]
     paints_pixels: bool = False
@@ -142,6 +161,7 @@ class TileState:
     index: int
     top: int
     left: int
+    schedule: Schedule
     step: int = 0
     tensors: TileTensors | None = None
     """On the device, from when it was admitted."""

@@ -15,6 +15,7 @@ from tss_ray.engine.engine import Engine, EngineStats
 from tss_ray.engine.state import DenoisedImage, ImageRequest
 from tss_ray.engine.stream import TileStream
 from tss_ray.errors import EngineError
+from tss_ray.imaging.tiles import TileGrid
 
 
 class EngineThread:
@@ -47,6 +48,10 @@ class EngineThread:
         self._inbox.put(lambda: self._engine.submit(request, future))
         return future
 
+    def grid(self, height: int, width: int) -> TileGrid:
+        """Return how an image is cut."""
+        return self._engine.grid(height, width)
+
     def stream(self, request: ImageRequest) -> TileStream:
         """Begin an image too large to be held; its tiles enter the engine as they are asked for.
 
@@ -58,7 +63,7 @@ class EngineThread:
                 self._forget(stream.future)
             self._inbox.put(lambda: self._engine.extend(stream, row))
 
-        return TileStream(request, self._engine.grid(*request.lr.shape[:2]), self._opened(), ask)
+        return TileStream(request, self.grid(*request.lr.shape[:2]), self._opened(), ask)
 
     def _opened(self) -> "Future[DenoisedImage]":
         future: Future[DenoisedImage] = Future()

@@ -85,7 +85,7 @@ def calibrate(
     Raises SpecError for a score that does not fit, InputError where no image can be read, StorageError, ModelError.
     """
     _check_score(score_name, reference)
-    listed = sample_keys(list_inputs(spec.input, spec.store), sizes.scan)
+    listed = sample_keys(list_inputs(spec.input, spec.store, spec.input_layout), sizes.scan)
     progress("listing", listed.num_listed, listed.num_listed)
     scanned = list(_scan(spec, listed.sample, progress))
     scores = [each.texture_score for each in scanned if each.error_kind is None]

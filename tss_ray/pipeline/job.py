@@ -148,7 +148,7 @@ def _run(
         output,
         spec_hash,
         spec.encode.format,
-        lambda: list_inputs(spec.input, spec.store),
+        lambda: list_inputs(spec.input, spec.store, spec.input_layout),
         ledger.names.__contains__,
         together=spec.dedupe,
         layout=spec.output_layout,
@@ -206,7 +206,9 @@ def _told_by(lease: Lease) -> Iterator[None]:
 def _begin(spec: JobSpec, spec_hash: str, output: Store, start: Start) -> tuple[Ledger, int]:
     """Do to the output what the command asks; return what then is committed, and how many rows were taken back."""
     if start.overwrite:
-        next(list_inputs(spec.input, spec.store))  # a wrong input must not cost the results of the right one
+        next(
+            list_inputs(spec.input, spec.store, spec.input_layout)
+        )  # a wrong input must not cost the results of the right one
         overwrite(output)
     finish_overwrite(output)
     if spec.output_layout != "files":

@@ -60,8 +60,8 @@ def _make(metric: Metric) -> Any:  # noqa: ANN401
 
 
 def meters() -> Meters:
-    """Return this process's meters of the job that it works for."""
-    return _meters_of(ray.get_runtime_context().get_job_id())
+    """Return this process's meters of the job that it works for; asking outside of Ray would start one."""
+    return _meters_of(ray.get_runtime_context().get_job_id() if ray.is_initialized() else "")
 
 
 @lru_cache(maxsize=4)

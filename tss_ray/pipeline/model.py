@@ -52,6 +52,8 @@ def check_model_fits(spec: JobSpec, card: ModelCard) -> None:
             f"{card.model_id} enlarges by {card.scale}, scale={spec.scale:g}; choose another model or scale"
         )
     card.check_steps(rungs(spec.budget))
+    if spec.budget.by_tile and card.num_steps is not None:
+        raise SpecError(f"{card.model_id} was made for {card.num_steps} steps alone; leave budget.by_tile out")
     card.check_tile(spec.tiles.tile_px)
     if spec.checkpoint.steering and not card.takes_prompt:
         told = ", ".join(f"checkpoint.{name}" for name in spec.checkpoint.steering)

@@ -1,6 +1,6 @@
 """What is seen in an image before it is upscaled; a large one is looked at by bands of rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from tss_ray.diffusion.texture import TextureBands, luma, noise_sigma, texture_m
 from tss_ray.imaging.blur import BLUR_REACH, blur_of, blur_score, blur_sums
 from tss_ray.imaging.pixels import Pixels
 from tss_ray.imaging.planes import to_planes
+from tss_ray.imaging.tiles import TileGrid
 
 WHOLE_PX = 4_194_304
 """Up to here everything is float at once, about 60 bytes a px; beyond, a quarter of this is. By the image's size alone,
@@ -39,14 +40,37 @@ def probe(pixels: Pixels) -> Probe:
 
 def image_levels(rgb: NDArray[np.uint8], num_levels: int) -> NDArray[np.uint8]:
     """Return the level of every position of (h,w,3) uint8, by texture with its noise taken off: (h,w) uint8."""
+    levels = np.empty(rgb.shape[:2], np.uint8)
+    for first, v in _maps(rgb):
+        levels[first : first + v.shape[2]] = level_map(v, num_levels)
+    return levels
+
+
+def tile_scores(rgb: NDArray[np.uint8], grid: TileGrid) -> list[float]:
+    """Return every tile's texture score in [0,1], the mean of the image's map there; rgb: (h,w,3) uint8."""
+    height, width = rgb.shape[:2]
+    lefts = np.array(grid.lefts)
+    rights = np.minimum(lefts + grid.tile_px, width)
+    sums = np.zeros((len(grid.tops), len(lefts)))
+    for first, v in _maps(rgb):
+        band = v[0, 0].double()
+        for row, top in enumerate(grid.tops):
+            seen = band[max(0, top - first) : max(0, top + grid.tile_px - first)]
+            upto = np.concatenate(([0.0], seen.sum(0).cumsum(0).numpy()))
+            sums[row] += upto[rights] - upto[lefts]
+    heights = np.minimum(np.array(grid.tops) + grid.tile_px, height) - np.array(grid.tops)
+    means = sums / (heights[:, None] * (rights - lefts))
+    return [float(each) for each in means.flatten()]
+
+
+def _maps(rgb: NDArray[np.uint8]) -> Iterator[tuple[int, Tensor]]:
+    """Yield (first row, texture (1,1,n,w)) from top to bottom: at once, or of a large image by bands of rows."""
     height, width = rgb.shape[:2]
     if height * width <= WHOLE_PX:
         y = _luma(rgb)
-        return level_map(texture_map(y, noise_sigma(y)), num_levels)
-    levels = np.empty((height, width), np.uint8)
-    for first, v in TextureBands(_rows_of(rgb), height, _band_rows(width)).maps():
-        levels[first : first + v.shape[2]] = level_map(v, num_levels)
-    return levels
+        yield 0, texture_map(y, noise_sigma(y))
+    else:
+        yield from TextureBands(_rows_of(rgb), height, _band_rows(width)).maps()
 
 
 def _probe_bands(rows: Callable[[int, int], Tensor], height: int, width: int) -> Probe:

@@ -17,7 +17,7 @@ from tss_ray.imaging.channels import to_model_rgb
 from tss_ray.models.card import ModelCard
 from tss_ray.pipeline.finish import Streamed, finish_streamed
 from tss_ray.pipeline.large import pixels_again
-from tss_ray.pipeline.plans import image_request
+from tss_ray.pipeline.plans import row_request
 from tss_ray.pipeline.rows import PreparedImage
 from tss_ray.records import ManifestRow
 from tss_ray.spec import JobSpec
@@ -126,15 +126,11 @@ class Streamer:
     def _begun(self, image: PreparedImage) -> tuple[TileStream | None, DenoisedImage]:
         """Return the stream of an image's tiles and what the engine has to say of an image of none."""
         assert image.pixels is not None
-        row, spec = image.row, self._spec
-        num_steps = row.num_steps or 0
         rgb = to_model_rgb(image.pixels, image.linear)
-        request = image_request(
-            spec.plan, self._card.num_timesteps, row.input_sha256 or row.image_key, rgb, num_steps, spec.seed
-        )
+        request = row_request(self._spec, self._card, image.row, rgb, self._engine.grid)
         stream = self._engine.stream(request)
         nothing = DenoisedImage(request, stream.grid, [], 0.0, 0.0, 0.0)
-        if num_steps:
+        if request.num_steps:
             return stream, nothing
         stream.give_up()
         return None, nothing

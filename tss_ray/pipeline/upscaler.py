@@ -37,7 +37,7 @@ from tss_ray.pipeline.journal import DEATHS_ALONE, KILLED, WatchedBlock
 from tss_ray.pipeline.meters import meters, tell_upscaled
 from tss_ray.pipeline.model import job_model
 from tss_ray.pipeline.monitor import MonitorLink, Tally, worker_logs
-from tss_ray.pipeline.plans import image_request
+from tss_ray.pipeline.plans import row_request
 from tss_ray.pipeline.pulse import Pulse, actor_name
 from tss_ray.pipeline.rows import FILE, PreparedImage, prepared_images
 from tss_ray.pipeline.streamer import Streamer, refused
@@ -171,10 +171,7 @@ class Upscaler:
         return self._submit(image.row, to_model_rgb(image.pixels, image.linear))
 
     def _submit(self, row: ManifestRow, rgb: NDArray[np.uint8]) -> "Future[DenoisedImage]":
-        spec, timesteps = self._spec, self._card.num_timesteps
-        return self._engine.submit(
-            image_request(spec.plan, timesteps, row.input_sha256 or row.image_key, rgb, row.num_steps or 0, spec.seed)
-        )
+        return self._engine.submit(row_request(self._spec, self._card, row, rgb, self._engine.grid))
 
     def _finish(self, image: PreparedImage, future: "Future[DenoisedImage] | None") -> ManifestRow:
         row = image.row

@@ -172,8 +172,9 @@ def problem(facts: MetricFacts) -> str:
     if facts.fault:
         return f"{facts.name} {facts.fault}"
     inside = [path.removeprefix(f"{weights_folder().parent}/") for path in facts.missing]  # or a URL's file
-    remedy = " (jobs/benchmarks/niqe_parameters.py writes it)" if facts.name == "niqe" else ""
+    or_write = ", or jobs/benchmarks/niqe_parameters.py" if facts.name == "niqe" else ""
     return (
         f"{facts.name} needs {', '.join(facts.missing)}, which is not there, and a job downloads nothing; put it there "
-        f"on every node (tss-ray models fetch --metrics {facts.name}){remedy}, or set TORCH_HOME to a folder that holds {', '.join(inside)}"
+        f"on every node (tss-ray models fetch --metrics {facts.name}{or_write}), or set TORCH_HOME to a folder that "
+        f"holds {', '.join(inside)}"
     )

@@ -6,7 +6,7 @@ stand in a spec: boto3's own chain finds them. Ray reads RAY_ADDRESS itself.
 
 from tss_ray.spec.budgets import BudgetSpec, MeasuredWith, TargetBin, TargetSpec
 from tss_ray.spec.images import TileSpec
-from tss_ray.spec.job import JobSpec, OutputLayout
+from tss_ray.spec.job import InputLayout, JobSpec, OutputLayout
 from tss_ray.spec.load import load_group, load_spec, parse_settings
 from tss_ray.spec.plans import PlanSpec
 from tss_ray.spec.runs import CheckpointSpec, ComputeSpec, MetricsSpec, TelemetrySpec
@@ -16,6 +16,7 @@ __all__ = [
     "BudgetSpec",
     "CheckpointSpec",
     "ComputeSpec",
+    "InputLayout",
     "JobSpec",
     "MeasuredWith",
     "MetricsSpec",

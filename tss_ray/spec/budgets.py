@@ -71,6 +71,9 @@ class BudgetSpec(Group):
         (0.02, 0.1, 0.2, 0.33, 0.48, 0.62),
         description="policy texture: score at which the next rung begins; one fewer than the ladder",
     )
+    by_tile: bool = Field(
+        False, description="deal an image's steps out to its tiles by their own texture; never more in all"
+    )
     target: TargetSpec | None = Field(None, description="policy target: from the plan file that --budget names")
 
     @model_validator(mode="after")

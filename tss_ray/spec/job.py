@@ -13,6 +13,7 @@ from tss_ray.spec.plans import PlanSpec
 from tss_ray.spec.runs import CheckpointSpec, ComputeSpec, MetricsSpec, TelemetrySpec
 from tss_ray.spec.stores import StoreSpec
 
+InputLayout = Literal["files", "webdataset", "parquet"]
 OutputLayout = Literal["files", "webdataset", "parquet"]
 
 
@@ -26,6 +27,9 @@ class JobSpec(Group):
     seed: int = Field(0, ge=0, lt=2**63)
     strict: bool = Field(False, description="exit with 3 if anything was quarantined")
     dedupe: bool = Field(True, description="upscale byte-identical inputs once; changes no pixel, only what it takes")
+    input_layout: InputLayout = Field(
+        "files", description="a file is an image, or holds them: WebDataset tars, Parquet files with the images' bytes"
+    )
     output_layout: OutputLayout = Field(
         "files", description="a file for each image, or shards: WebDataset tars, Parquet files with the images' bytes"
     )
@@ -51,6 +55,10 @@ class JobSpec(Group):
             "model_sha256": model_sha256,
             "noise": "by input_sha256",  # outputs whose noise followed from keys are of another spec
         }
+        if self.input_layout != "files":
+            decides["input_layout"] = self.input_layout
+        if not self.budget.by_tile:  # it came later: the hashes of those who do not ask for it stay
+            del decides["budget"]["by_tile"]
         if self.compute.compile == "on":  # as another dtype: it rounds elsewhere
             decides["compile"] = "on"
         if self.checkpoint.steering:  # the embedded model takes none: its hashes stay

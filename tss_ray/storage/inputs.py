@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tss_ray.errors import InputError, ObjectNotFoundError
-from tss_ray.spec import StoreSpec
+from tss_ray.spec import InputLayout, StoreSpec
 from tss_ray.storage.globs import compile_glob, has_magic, literal_start, split_glob
+from tss_ray.storage.input_shards import EXTENSION, Shards, members, object_bytes, place, read_member
 from tss_ray.storage.layout import IMAGE_EXTENSIONS, has_image_extension
 from tss_ray.storage.protocol import ObjectInfo
 from tss_ray.storage.shards import read_members, split_member
@@ -29,20 +30,25 @@ class InputItem:
     """Equal for inputs that may be byte-identical, as far as the listing tells; None: it tells nothing."""
 
 
-def list_inputs(source: str, spec: StoreSpec) -> Iterator[InputItem]:
+def list_inputs(source: str, spec: StoreSpec, layout: InputLayout = "files") -> Iterator[InputItem]:
     """Yield every object that `source` names, lazily, whatever its extension: what is no image becomes a row.
 
+    layout: of shards the images in them, in place of the shards; other objects are then left out.
     Raises InputError where there is nothing, or, once all has been yielded, where nothing had the extension of an
-    image (a wrong folder, most likely; a list file is taken at its word). Raises StorageError for what cannot be
-    listed, SpecError for a URI that cannot be parsed.
+    image (a wrong folder, most likely; a list file is taken at its word), and for what is no shard of the layout.
+    Raises StorageError for what cannot be listed, SpecError for a URI that cannot be parsed.
     """
     where = parse_uri(source)
     num_items = num_images = 0
-    for item in _items(where, spec):
+    for item in _items(where, spec) if layout == "files" else _members(where, spec, layout):
         _check_unicode(item.image_key)
         num_items += 1
         num_images += has_image_extension(item.image_key) or item.size_bytes is None
         yield item
+    if not num_items and layout != "files":
+        raise InputError(
+            f"no image found in {EXTENSION[layout]} files at {source}; correct the path, or --input-layout"
+        )
     if not num_items:
         raise InputError(f"nothing found at {source} (hidden files are skipped); correct the path or the pattern")
     if not num_images:
@@ -60,9 +66,26 @@ def read_uri(uri: str, spec: StoreSpec, max_bytes: int | None = None) -> bytes:
     """
     if member := split_member(uri):
         return _member(*member, spec)
+    if inside := place(uri):
+        folder, name = _split_object(parse_uri(inside.shard))
+        return read_member(inside, open_store(folder, spec), name, max_bytes)
     where = parse_uri(uri)
     folder, name = _split_object(where)
     return open_store(folder, spec).read(name, max_bytes)
+
+
+def _members(where: Location, spec: StoreSpec, layout: Shards) -> Iterator[InputItem]:
+    """Yield the images of every shard; their keys begin with the shard's, without its extension."""
+    for item in _items(where, spec, EXTENSION[layout]):
+        if not item.image_key.lower().endswith(EXTENSION[layout]):
+            continue
+        folder, name = _split_object(parse_uri(item.uri))
+        store = open_store(folder, spec)
+        size_bytes = item.size_bytes or object_bytes(store, name)
+        start = item.image_key[: -len(EXTENSION[layout])]
+        for member in members(layout, store, name, size_bytes):
+            alike = None if member.size_bytes is None else str(member.size_bytes)
+            yield InputItem(f"{start}/{member.name.removeprefix('./')}", member.uri, member.size_bytes, alike)
 
 
 def _member(shard: str, name: str, spec: StoreSpec) -> bytes:
@@ -73,9 +96,10 @@ def _member(shard: str, name: str, spec: StoreSpec) -> bytes:
     return members[name]
 
 
-def _items(where: Location, spec: StoreSpec) -> Iterator[InputItem]:
+def _items(where: Location, spec: StoreSpec, shard: str = "") -> Iterator[InputItem]:
+    """Yield what a location names; an object with the extension of a shard is no list."""
     kind = _kind(where, spec)
-    if kind == "object" and is_list(where.path):
+    if kind == "object" and is_list(where.path) and not (shard and where.path.lower().endswith(shard)):
         for image_key, uri in listed_keys(where, spec):
             yield InputItem(image_key, uri, None)
         return

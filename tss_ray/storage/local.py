@@ -69,6 +69,12 @@ class LocalStore:
             with open(path, "rb") as file:
                 return file.read()
 
+    def read_range(self, key: str, first: int, length: int) -> bytes:
+        path = self._path(key)
+        with _told(path), open(path, "rb") as file:
+            file.seek(first)
+            return whole_range(path, file.read(length), length)
+
     def write(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
         self._write(key, io.BytesIO(data))
 
@@ -170,6 +176,13 @@ def check_size(uri: str, size_bytes: int, max_bytes: int | None) -> None:
         raise ImageError(
             "too_large", f"{uri}: {size_bytes} bytes, over the limit of {max_bytes}; raise limits.max_input_bytes"
         )
+
+
+def whole_range(uri: str, data: bytes, length: int) -> bytes:
+    """Return the data. Raises StorageError where it is not of this length."""
+    if len(data) != length:
+        raise StorageError(f"{uri}: {len(data)} of {length} bytes are there; it was cut since it was listed")
+    return data
 
 
 @contextlib.contextmanager

@@ -41,6 +41,12 @@ class Store(Protocol):
     def read(self, key: str, max_bytes: int | None = None) -> bytes:
         """Return an object's bytes. Raises ImageError "too_large" instead of reading more than `max_bytes`."""
 
+    def read_range(self, key: str, first: int, length: int) -> bytes:
+        """Return bytes [first, first + length) of an object that holds them; length is at least 1.
+
+        Raises StorageError where it holds fewer.
+        """
+
     def write(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
         """Create or replace an object; a reader sees the old bytes or the new ones, never a part."""
 

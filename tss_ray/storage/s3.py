@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tss_ray.errors import ImageError, ObjectNotFoundError, StorageError
 from tss_ray.spec import StoreSpec
-from tss_ray.storage.local import check_size
+from tss_ray.storage.local import check_size, whole_range
 from tss_ray.storage.protocol import ObjectInfo, Versioned, is_hidden
 from tss_ray.storage.s3_client import BODY_FAULTS, client, explained
 from tss_ray.storage.s3_conditions import honours_conditions, put_if
@@ -58,8 +58,12 @@ class S3Store:
     def read(self, key: str, max_bytes: int | None = None) -> bytes:
         return self._get(key, max_bytes).data
 
-    def _get(self, key: str, max_bytes: int | None) -> Versioned:
-        """Read an object whole: botocore counts its bytes, and an ETag that is their MD5 proves them.
+    def read_range(self, key: str, first: int, length: int) -> bytes:
+        found = self._get(key, None, f"bytes={first}-{first + length - 1}")
+        return whole_range(self.uri(key), found.data, length)
+
+    def _get(self, key: str, max_bytes: int | None, span: str = "") -> Versioned:
+        """Read an object or a span of it: botocore counts the bytes, and an ETag that is their MD5 proves a whole one.
 
         What differs from such an ETag is read again; if it comes out the same twice, the ETag was something else.
         """
@@ -70,7 +74,8 @@ class S3Store:
                 time.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, 0.1 * 2**attempt)))
             # Outside of the try: a request that failed was tried again already, as often as it may be.
             with self._explained(key):
-                answer = client(self.spec).get_object(Bucket=self.bucket, Key=self._name(key))
+                name, s3 = self._name(key), client(self.spec)
+                answer = s3.get_object(Bucket=self.bucket, Key=name, **({"Range": span} if span else {}))
             try:
                 with self._explained(key, BODY_FAULTS), contextlib.closing(answer["Body"]) as body:
                     check_size(self.uri(key), answer["ContentLength"], max_bytes)
@@ -78,7 +83,7 @@ class S3Store:
             except BODY_FAULTS as error:
                 fault = type(error).__name__
                 continue
-            digest = self._differing_md5(answer, found.data)
+            digest = None if span else self._differing_md5(answer, found.data)
             if digest is not None and digest == differing:
                 _OPAQUE_ETAGS.add((self.spec, self.bucket))
             if digest == differing or digest is None or self.spec.max_attempts == 1:

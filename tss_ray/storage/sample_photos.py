@@ -14,7 +14,7 @@ from importlib.resources import files
 from PIL import Image
 
 from tss_ray.errors import ObjectNotFoundError, StorageError
-from tss_ray.storage.local import check_size
+from tss_ray.storage.local import check_size, whole_range
 from tss_ray.storage.protocol import ObjectInfo, Versioned
 
 SCALE = 4
@@ -75,6 +75,9 @@ class SampleStore:
         data = reduced_png(key.removesuffix(".png"))
         check_size(self.uri(key), len(data), max_bytes)
         return data
+
+    def read_range(self, key: str, first: int, length: int) -> bytes:
+        return whole_range(self.uri(key), self.read(key)[first : first + length], length)
 
     def write(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
         raise StorageError(f"{self.uri(key)} is read-only; choose a folder or s3://bucket/prefix as the output")

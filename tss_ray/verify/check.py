@@ -2,10 +2,10 @@
 
 import json
 import time
-from typing import Any
+from typing import Any, cast
 
 from tss_ray.errors import ObjectNotFoundError, SpecError
-from tss_ray.spec import StoreSpec
+from tss_ray.spec import InputLayout, StoreSpec
 from tss_ray.storage.inputs import list_inputs
 from tss_ray.storage.layout import SPEC_KEY
 from tss_ray.storage.protocol import Store
@@ -28,8 +28,9 @@ def verify(output: str, store_spec: StoreSpec, source: str | None, inputs: bool 
     spec_hash, recorded = _recorded(store)
     of_inputs = store_spec if source is not None else _input_store(recorded, store_spec)
     where = source if source is not None else str(recorded["input"])
+    layout = cast(InputLayout, recorded.get("input_layout", "files"))
     report = Report(absolute_uri(output), spec_hash, deep)
-    verify_listings(store, report, (lambda: list_inputs(where, of_inputs)) if inputs else None)
+    verify_listings(store, report, (lambda: list_inputs(where, of_inputs, layout)) if inputs else None)
     if deep:
         verify_deep(store, report, of_inputs if inputs else None)
     _compare_summary(store, report)

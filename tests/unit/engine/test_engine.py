@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from crowds import same_bits
 from tss_ray.engine.compose import compose
 from tss_ray.engine.engine import Engine
 from tss_ray.engine.state import DenoisedImage, ImageRequest
-from tss_ray.errors import SpecError
+from tss_ray.errors import EngineError, SpecError
 from tss_ray.imaging.resample import upsample
 from tss_ray.models.base import SuperResolutionModel
 
@@ -196,3 +197,30 @@ def test_the_seconds_of_a_forward_are_shared_out(run_all: RunAll, make_request: 
 def test_a_tile_that_the_network_cannot_take_is_refused(tiny_model: SuperResolutionModel) -> None:
     with pytest.raises(SpecError, match=r"tile_px=17: tiny needs a multiple of 2; correct tiles\.tile_px"):
         Engine(tiny_model, torch.device("cpu"), 2, 17, 4)
+
+
+def test_tiles_with_plans_of_their_own_are_those_of_images_that_have_that_plan_throughout(
+    run_all: RunAll, make_request: MakeRequest
+) -> None:
+    images = {n: run_all([make_request("a", 20, 40, n)])["a"] for n in (1, 3, 5)}
+    plans = [(), *(images[n].request.plan for n in (1, 3, 5)), (), images[1].request.plan]
+    request = replace(make_request("a", 20, 40, 5), tile_plans=tuple(plans))
+    mixed = run_all([request, make_request("b", 20, 40, 4)])["a"]
+    assert mixed.nfe == sum(map(len, plans)) == 10
+    for tile, plan, number in zip(mixed.tiles, plans, range(6), strict=True):
+        expected = images[len(plan)].tiles[number] if plan else torch.zeros(3, 64, 64)
+        assert torch.equal(tile, expected), number
+
+
+def test_an_image_whose_tiles_have_no_step_is_its_enlargement(
+    make_engine: MakeEngine, make_request: MakeRequest, run_all: RunAll
+) -> None:
+    engine, future = make_engine(), Future[DenoisedImage]()
+    engine.submit(replace(make_request("a", 20, 40, 2), tile_plans=((),) * 6), future)
+    assert engine.idle
+    assert np.array_equal(compose(future.result(0), 4), compose(run_all([make_request("a", 20, 40, 0)])["a"], 4))
+
+
+def test_plans_that_are_not_one_for_each_tile_are_refused(make_engine: MakeEngine, make_request: MakeRequest) -> None:
+    with pytest.raises(EngineError, match="2 plans for 6 tiles"):
+        make_engine().submit(replace(make_request("a", 20, 40, 2), tile_plans=((), ())), Future())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
+from dataclasses import replace
 
 import pytest
 import torch
@@ -33,9 +34,12 @@ def stepped(engine: Engine, request: ImageRequest) -> TileStream:
     return TileStream(request, engine.grid(*request.lr.shape[:2]), Future(), ask)
 
 
+@pytest.mark.parametrize("by_tile", [False, True])
 def test_streamed_tiles_are_those_of_the_image_held_whole(
-    make_engine: MakeEngine, tall: ImageRequest, run_all: Callable[..., dict[str, DenoisedImage]]
+    make_engine: MakeEngine, tall: ImageRequest, run_all: Callable[..., dict[str, DenoisedImage]], by_tile: bool
 ) -> None:
+    if by_tile:  # whole rows of tiles have no step
+        tall = replace(tall, tile_plans=tuple(() if i < 9 or i % 4 == 0 or i > 40 else tall.plan for i in range(51)))
     whole = run_all([tall])["tall"]
     with EngineThread(make_engine()) as engine:
         stream = engine.stream(tall)

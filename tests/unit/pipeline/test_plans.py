@@ -14,9 +14,11 @@ from PIL import Image
 from tss_ray.diffusion.timesteps import make_plan
 from tss_ray.engine.engine import Engine
 from tss_ray.engine.state import DenoisedImage, ImageRequest
+from tss_ray.imaging.tiles import tile_grid
 from tss_ray.models.base import SuperResolutionModel
-from tss_ray.pipeline.plans import image_levels, image_request
-from tss_ray.spec import PlanSpec
+from tss_ray.pipeline.plans import image_levels, image_request, row_request
+from tss_ray.records import ManifestRow
+from tss_ray.spec import JobSpec, PlanSpec
 from tss_ray.storage.sample_photos import reduced_png
 
 SPATIAL = PlanSpec(n_range=(1, 3), a_range=(0.4, 0.6), levels=4)
@@ -90,6 +92,37 @@ def test_a_flat_image_is_all_smooth_whatever_its_noise_and_texture_is_not() -> N
     half = noisy.copy()
     half[:, 64:] = np.where(np.indices((128, 64)).sum(0)[..., None] // 4 % 2, 40, 210)
     assert image_levels(half, 8)[:, 80:].min() >= 6
+
+
+def half_flat() -> NDArray[np.uint8]:
+    rgb = photo(64)
+    rgb[:, :32] = 128
+    return rgb
+
+
+def by_row(model: SuperResolutionModel, rgb: NDArray[np.uint8], num_steps: int = 3, **row: object) -> ImageRequest:
+    spec = JobSpec.model_validate({"input": "in", "output": "out", "budget": {"by_tile": True}, "plan": {"levels": 4}})
+    made = ManifestRow(image_key="a", input_uri="", spec_hash="", num_steps=num_steps, **row)
+    return row_request(spec, model.card, made, rgb, lambda height, width: tile_grid(height, width, 16, 4))
+
+
+def test_by_tile_the_flat_half_leaves_its_steps_to_the_other(tiny_model: SuperResolutionModel) -> None:
+    request = by_row(tiny_model, half_flat())
+    assert request.tile_plans is not None
+    steps = np.array([len(plan) for plan in request.tile_plans]).reshape(5, 5)
+    assert steps.sum() == 3 * 25
+    assert steps[:, 0].max() == 0
+    assert steps[:, 3:].min() > 3
+    assert all(plan.shape[1] == 1 for plan in request.tile_plans)
+    again = by_row(tiny_model, half_flat()).tile_plans
+    assert again is not None
+    assert all(map(np.array_equal, again, request.tile_plans))
+
+
+def test_by_tile_what_has_one_tile_or_no_step_or_is_held_out_has_one_plan(tiny_model: SuperResolutionModel) -> None:
+    assert by_row(tiny_model, photo(16)).tile_plans is None
+    assert by_row(tiny_model, half_flat(), 0).tile_plans is None
+    assert by_row(tiny_model, half_flat(), holdout=True).tile_plans is None
 
 
 @settings(deadline=None, max_examples=30)

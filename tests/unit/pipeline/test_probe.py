@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tss_ray.diffusion.texture import luma, noise_sigma, texture_map
 from tss_ray.imaging import decode as decode_module
 from tss_ray.imaging.decode import decode, num_px
+from tss_ray.imaging.planes import to_planes
+from tss_ray.imaging.tiles import tile_grid
 from tss_ray.pipeline import probe as probe_module
-from tss_ray.pipeline.probe import image_levels, probe
+from tss_ray.pipeline.probe import image_levels, probe, tile_scores
 from tss_ray.storage.sample_photos import reduced_png
 
 
@@ -48,6 +51,24 @@ def test_a_large_image_is_seen_by_bands_as_it_would_be_whole(
     assert seen.blur_score == pytest.approx(whole.blur_score, rel=1e-5)
     assert whole.noise_sigma > 0.01
     assert (image_levels(photo, 8) != levels).mean() < 1e-3  # a value on the edge between two levels
+
+
+def test_a_tile_s_score_is_the_mean_of_its_image_s_map(photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = tile_grid(*photo.shape[:2], 16, 4)
+    y = luma(to_planes(photo)[None])
+    v = texture_map(y, noise_sigma(y))[0, 0]
+    scores = tile_scores(photo, grid)
+    assert scores == pytest.approx([v[t : t + 16, x : x + 16].mean().item() for t, x in grid.boxes()], rel=1e-5)
+    assert max(scores) > 2 * min(scores)
+    monkeypatch.setattr(probe_module, "WHOLE_PX", 4000)
+    assert tile_scores(photo, grid) == pytest.approx(scores, rel=1e-4)
+
+
+def test_tiles_that_stand_over_a_narrow_image_are_scored_by_what_it_fills() -> None:
+    narrow = np.random.default_rng(0).integers(0, 256, (9, 40, 3), np.uint8)
+    grid = tile_grid(9, 40, 16, 4)
+    assert len(tile_scores(narrow, grid)) == grid.num_tiles == 3
+    assert all(0 <= score <= 1 for score in tile_scores(narrow, grid))
 
 
 def test_a_large_flat_image_has_no_texture_and_no_edge(monkeypatch: pytest.MonkeyPatch) -> None:

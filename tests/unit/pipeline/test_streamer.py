@@ -69,12 +69,12 @@ def done(job: Callable[..., Any], path: Path, **settings: object) -> tuple[Manif
     return row, Path(row.output_uri).read_bytes()
 
 
-@pytest.mark.parametrize("num_steps", [0, 2])
+@pytest.mark.parametrize(("num_steps", "by_tile"), [(0, False), (2, False), (2, True)])
 def test_a_streamed_image_has_the_bytes_and_the_row_of_one_that_was_held(
-    job: Callable[..., Any], photo: Path, num_steps: int
+    job: Callable[..., Any], photo: Path, num_steps: int, by_tile: bool
 ) -> None:
     # so small a result is one band, of which the correction would be the same to rounding only
-    settings = {"budget.num_steps": num_steps, "colour.correction": "none"}
+    settings = {"budget.num_steps": num_steps, "budget.by_tile": by_tile, "colour.correction": "none"}
     streamed, file = done(job, photo, **settings)
     held, expected = done(job, photo, **settings, **{"large.from_px": HEIGHT * WIDTH + 1})
     assert file == expected

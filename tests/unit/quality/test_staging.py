@@ -1,4 +1,4 @@
-"""Promises of staging: a metric's weights come from a mirror, whole and in their place, or the reason why not is told."""
+"""Promises of staging: a metric's weights come from a mirror, whole and in their place, or it is told why not."""
 
 import shutil
 from collections.abc import Callable
@@ -71,5 +71,5 @@ def test_without_a_network_and_a_mirror_the_remedy_is_told(monkeypatch: pytest.M
         raise OSError("no network")
 
     monkeypatch.setattr("socket.getaddrinfo", unplugged)
-    with pytest.raises(SpecError, match="niqe could not be fetched: .*no network.*--from"):
+    with pytest.raises(SpecError, match=r"niqe could not be fetched: .*no network.*--from"):
         stage(["niqe"])
