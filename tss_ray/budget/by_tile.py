@@ -48,9 +48,8 @@ def _in_proportion(scores: NDArray[np.float64], num_steps: int, least: int, most
         low, high = (factor, high) if fits else (low, factor)
     wished = np.clip(low * scores, least, most)
     steps = np.floor(wished).astype(np.int64)
-    first = np.lexsort((-scores, steps - wished))  # largest remainder first; of equal ones the one of more texture
-    first = [i for i in first if steps[i] < most][: max(0, total - int(steps.sum()))]
-    steps[first] += 1
+    order = np.lexsort((-scores, steps - wished))  # largest remainder first; of equal ones the one of more texture
+    steps[order[steps[order] < most][: max(0, total - int(steps.sum()))]] += 1
     return [int(each) for each in steps]
 
 

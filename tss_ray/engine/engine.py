@@ -149,7 +149,8 @@ class Engine:
     def _enter(self, image: ImageState, indices: range) -> None:
         """Let tiles enter; those without a step are answered, which is all where there is no other."""
         grid, columns = image.grid, len(image.grid.lefts)
-        waiting, still = [], []
+        waiting: list[TileState] = []
+        still: list[TileState] = []
         for i in indices:
             tile = TileState(image, i, grid.tops[i // columns], grid.lefts[i % columns], image.schedules[i])
             (waiting if tile.schedule.num_steps else still).append(tile)

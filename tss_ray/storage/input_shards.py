@@ -8,6 +8,7 @@ Sources: POSIX.1-1988 ustar, whose header of 512 bytes stands before every membe
 BSD-3-Clause); the `Image` feature of Hugging Face datasets (Apache-2.0), a struct of bytes and path.
 """
 
+import io
 import logging
 import re
 import tarfile
@@ -73,7 +74,7 @@ def members(layout: Shards, store: Store, key: str, size_bytes: int) -> Iterator
     shard = store.uri(key)
     try:
         with open_ranges(store, key, size_bytes) as file:
-            yield from (_of_tar if layout == "webdataset" else _of_parquet)(shard, cast("pa.NativeFile", file))
+            yield from (_of_tar if layout == "webdataset" else _of_parquet)(shard, file)
     except (tarfile.TarError, pa.ArrowException) as error:
         packed = "; unpack a compressed tar first" if layout == "webdataset" else ""
         raise InputError(
@@ -81,7 +82,7 @@ def members(layout: Shards, store: Store, key: str, size_bytes: int) -> Iterator
         ) from error
 
 
-def _of_tar(shard: str, file: "pa.NativeFile") -> Iterator[Member]:
+def _of_tar(shard: str, file: io.BufferedReader) -> Iterator[Member]:
     num_left_out = 0
     with tarfile.open(fileobj=file, mode="r:") as tar:
         for member in tar:
@@ -94,7 +95,7 @@ def _of_tar(shard: str, file: "pa.NativeFile") -> Iterator[Member]:
         log.info("%s: %d files that are not named like images are left out", shard, num_left_out)
 
 
-def _of_parquet(shard: str, file: "pa.NativeFile") -> Iterator[Member]:
+def _of_parquet(shard: str, file: io.BufferedReader) -> Iterator[Member]:
     parquet = pq.ParquetFile(file)
     image, name = image_column(shard, parquet.schema_arrow), _name_column(parquet.schema_arrow)
     number = 0
@@ -122,7 +123,7 @@ def image_column(shard: str, schema: pa.Schema) -> str:
 def _holds_bytes(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return kind.get_field_index("bytes") >= 0 and _holds_bytes(kind.field("bytes").type)
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _name_column(schema: pa.Schema) -> str | None:

@@ -74,8 +74,8 @@ class S3Store:
                 time.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, 0.1 * 2**attempt)))
             # Outside of the try: a request that failed was tried again already, as often as it may be.
             with self._explained(key):
-                name, s3 = self._name(key), client(self.spec)
-                answer = s3.get_object(Bucket=self.bucket, Key=name, **({"Range": span} if span else {}))
+                get = partial(client(self.spec).get_object, Bucket=self.bucket, Key=self._name(key))
+                answer = get(Range=span) if span else get()
             try:
                 with self._explained(key, BODY_FAULTS), contextlib.closing(answer["Body"]) as body:
                     check_size(self.uri(key), answer["ContentLength"], max_bytes)
