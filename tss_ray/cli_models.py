@@ -15,7 +15,8 @@ from tss_ray.spec import CheckpointSpec, StoreSpec, load_group
 app = typer.Typer(no_args_is_help=True, help="List, describe, fetch and check models.")
 
 _PIPE_WIDTH = 4096
-Name = Annotated[str, typer.Argument(metavar="MODEL", help="embedded name, folder, s3://…, hf://repo[@revision]")]
+_MODEL = typer.Argument(metavar="MODEL", help="embedded name, folder, s3://…, hf://repo[@revision]")
+Name = Annotated[str, _MODEL]
 Pickles = Annotated[bool, typer.Option("--allow-pickles", help="read weights that are pickles, which may run code")]
 Cache = Annotated[str | None, typer.Option(help="folder for what is fetched")]
 Endpoint = Annotated[str | None, typer.Option(help="an S3-compatible server")]
@@ -60,7 +61,7 @@ def info(
 
 @app.command("fetch")
 def fetch_model(
-    model: Annotated[str | None, Name.__metadata__[0]] = None,
+    model: Annotated[str | None, _MODEL] = None,
     metrics: Annotated[str | None, typer.Option(help="instead of a model: what these pyiqa metrics need")] = None,
     mirror: Annotated[str | None, typer.Option("--from", help="folder or s3://… of metrics' files")] = None,
     allow_pickles: Pickles = False,
@@ -71,11 +72,11 @@ def fetch_model(
     from tss_ray.models.registry import model_folder
     from tss_ray.pipeline.model import local_model
 
-    if (model is None) == (metrics is None) or (mirror is not None and metrics is None):
-        raise SpecError("fetch takes a model or --metrics, and --from only with --metrics; give one of the two")
-    if model is None:
-        typer.echo(_fetched_metrics(metrics or "", mirror, s3_endpoint_url))
+    if model is None and metrics is not None:
+        typer.echo(_fetched_metrics(metrics, mirror, s3_endpoint_url))
         return
+    if model is None or metrics is not None or mirror is not None:
+        raise SpecError("fetch takes a model or --metrics, and --from only with --metrics; give one of the two")
     typer.echo(model_folder(local_model(model, *_settings(allow_pickles, cache, s3_endpoint_url))))
 
 

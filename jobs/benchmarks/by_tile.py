@@ -1,12 +1,11 @@
 """What an image gains by dealing its steps out to its tiles by texture, the number of evaluations being the same.
 
-    python jobs/benchmarks/by_tile.py --photos photos [--limit 16] [--steps 2,4,7]
+    python jobs/benchmarks/by_tile.py --photos photos [--limit 18] [--steps 2,4,7]
 
 The protocol
-- A crop of 1024 px from the middle of every held-out photograph that is large enough at the size it is measured at,
-  reduced to 256 by the package's bicubic: 25 tiles. It is enlarged twice by the product's own engine, with
-  the same steps for every tile and with `budget.by_tile` of the policy `fixed`; evaluations must agree to one in a
-  hundred.
+- The middle, at most 1024 px a side, of every held-out photograph of at least 384 px at the size it is measured at,
+  reduced by 4 with the package's bicubic: 4 to 25 tiles. It is enlarged twice by the product's own engine, with the
+  same steps for every tile and with `budget.by_tile` of the policy `fixed`; evaluations must agree to one in a hundred.
 - Gains are of the second over the first: psnry and ssim in dB and units against the original, niqe (lower is better)
   where its parameters are at hand, `detail` of the package. The 95% bootstrap interval is over photographs.
 - `uneven`: the mean over images of the standard deviation of steps over tiles, in steps.
@@ -42,7 +41,7 @@ from tss_ray.records import ManifestRow
 from tss_ray.spec import JobSpec
 from tss_ray.training.photos import measured_size, open_photo, photos
 
-_CROP_PX = 1024
+_LEAST_PX, _MOST_PX, _UNIT_PX = 384, 1024, 4
 _SAME_NFE = 0.01
 _COMPARING, _ALONE = ("psnry", "ssim"), ("niqe",)
 
@@ -54,7 +53,7 @@ def main() -> int:
     model = load_model(arguments.model, device, pick_dtype("auto", device))
     chosen = _crops(arguments.photos, arguments.limit)
     if not chosen:
-        print(f"{arguments.photos} holds no held-out photograph of {_CROP_PX} px; give larger ones", file=sys.stderr)
+        print(f"{arguments.photos} holds no held-out photograph of {_LEAST_PX} px; give larger ones", file=sys.stderr)
         return 2
     measures = {name: made for name in (*_COMPARING, *_ALONE) if (made := metric(name)) is not None}
     figures: dict[str, object] = {"photos": len(chosen)}
@@ -103,13 +102,14 @@ def _denoised(
 
 
 def _crops(folder: Path, limit: int) -> dict[str, NDArray[np.uint8]]:
-    """Return crops (1024,1024,3) of at most `limit` held-out photographs that are large enough, by name."""
+    """Return the middle (h,w,3) of at most `limit` held-out photographs that are large enough, by name."""
     large = {}
     for path in photos(folder, "heldout"):
         photo = measured_size(open_photo(path))
-        if min(photo.size) >= _CROP_PX:
-            left, top = (photo.width - _CROP_PX) // 2, (photo.height - _CROP_PX) // 2
-            large[photo] = np.array(photo.crop((left, top, left + _CROP_PX, top + _CROP_PX)))
+        if min(photo.size) >= _LEAST_PX:
+            width, height = (min(_MOST_PX, side // _UNIT_PX * _UNIT_PX) for side in photo.size)
+            left, top = (photo.width - width) // 2, (photo.height - height) // 2
+            large[path.name] = np.array(photo.crop((left, top, left + width, top + height)))
     return dict(list(large.items())[:: max(1, len(large) // limit)][:limit])
 
 
@@ -129,8 +129,8 @@ def _report(num_steps: int, gains: dict[str, list[float]]) -> dict[str, object]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="What budgets by tile are worth.")
-    parser.add_argument("--photos", type=Path, required=True, help=f"folder of photographs of {_CROP_PX} px and more")
-    parser.add_argument("--limit", type=int, default=16, help="how many of them")
+    parser.add_argument("--photos", type=Path, required=True, help=f"folder of photographs of {_LEAST_PX} px and more")
+    parser.add_argument("--limit", type=int, default=18, help="how many of them")
     parser.add_argument("--steps", default="2,4,7", help="steps of an image, on average over its tiles")
     parser.add_argument("--model", default="tss-x4-small", help="embedded name or model folder")
     parser.add_argument("--cpu", action="store_true", help="even where there is a GPU")

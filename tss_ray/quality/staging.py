@@ -33,7 +33,10 @@ def stage(names: Sequence[str], read: Callable[[str], bytes] | None = None) -> P
     try:
         with Child() as child:
             for name in names:
-                _mirrored(child, name, read) if read else _fetched(child, name)
+                if read is None:
+                    _fetched(child, name)
+                else:
+                    _mirrored(child, name, read)
     except ImageError as error:
         raise SpecError("the process that tried the metrics died twice; give it more memory") from error
     return weights_folder()
@@ -67,8 +70,9 @@ def _fetched(child: Child, name: str) -> None:
         return
     with Child() as online:
         fault = online.call(download, name)
-    (facts,) = child.call(probe, (name,)) if not fault else (facts,)
-    fault = fault or (problem(facts) if facts.fault or facts.missing else "")
+    if not fault:
+        (facts,) = child.call(probe, (name,))
+        fault = problem(facts) if facts.fault or facts.missing else ""
     if fault:
         raise SpecError(
             f"{name} could not be fetched: {fault}; try again where there is a network, or give --from a folder or "
