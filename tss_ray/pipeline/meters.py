@@ -52,6 +52,19 @@ class Meters:
             return self._made[metric.name]
 
 
+class Unheard(Meters):
+    """Outside of Ray nobody collects: nothing is recorded."""
+
+    def count(self, metric: Metric, value: float = 1.0, **tags: str) -> None:
+        """Do nothing."""
+
+    def set(self, metric: Metric, value: float | None, **tags: str) -> None:
+        """Do nothing."""
+
+    def observe(self, metric: Metric, value: float | None, **tags: str) -> None:
+        """Do nothing."""
+
+
 def _make(metric: Metric) -> Any:  # noqa: ANN401
     if metric.kind == "histogram":
         return metrics.Histogram(metric.name, metric.help, list(metric.buckets), metric.tag_keys)
@@ -60,8 +73,8 @@ def _make(metric: Metric) -> Any:  # noqa: ANN401
 
 
 def meters() -> Meters:
-    """Return this process's meters of the job that it works for; asking outside of Ray would start one."""
-    return _meters_of(ray.get_runtime_context().get_job_id() if ray.is_initialized() else "")
+    """Return this process's meters of the job that it works for; outside of Ray, where asking would start one, none."""
+    return _meters_of(ray.get_runtime_context().get_job_id()) if ray.is_initialized() else Unheard("")
 
 
 @lru_cache(maxsize=4)

@@ -96,7 +96,7 @@ def _of_tar(shard: str, file: io.BufferedReader) -> Iterator[Member]:
 
 
 def _of_parquet(shard: str, file: io.BufferedReader) -> Iterator[Member]:
-    parquet = pq.ParquetFile(file)
+    parquet = pq.ParquetFile(file, pre_buffer=False)  # here and below no thread of Arrow's calls back into our file
     image, name = image_column(shard, parquet.schema_arrow), _name_column(parquet.schema_arrow)
     number = 0
     for group in range(parquet.num_row_groups):
@@ -136,7 +136,7 @@ def _name_column(schema: pa.Schema) -> str | None:
 
 
 def _names(parquet: pq.ParquetFile, group: int, column: str) -> list[str | None]:
-    table = parquet.read_row_group(group, columns=[column])
+    table = parquet.read_row_group(group, columns=[column], use_threads=False)
     values: list[object] = table.column(0).to_pylist()
     names = [next(iter(value.values())) if isinstance(value, dict) else value for value in values]
     return [None if name is None else str(name) for name in names]
@@ -168,10 +168,11 @@ def _images(store: Store, key: str, group: int) -> pa.ChunkedArray:
     shard = store.uri(key)
     try:
         with open_ranges(store, key, object_bytes(store, key)) as file:
-            parquet = pq.ParquetFile(file)
+            parquet = pq.ParquetFile(file, pre_buffer=False)
             if group >= parquet.num_row_groups:
                 raise ObjectNotFoundError(f"{shard}: {_CHANGED}")
-            return parquet.read_row_group(group, columns=[image_column(shard, parquet.schema_arrow)]).column(0)
+            column = image_column(shard, parquet.schema_arrow)
+            return parquet.read_row_group(group, columns=[column], use_threads=False).column(0)
     except (pa.ArrowException, InputError) as error:
         raise StorageError(f"{shard} cannot be read: {error}; write it again") from error
 

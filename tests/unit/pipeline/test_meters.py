@@ -145,3 +145,12 @@ def test_a_beat_tells_what_the_engine_did_since_the_last_one(told: Meters, monke
     assert seen(told, names.OUT_OF_MEMORY) == {(): 1}
     assert seen(told, names.QUEUE) == {("abcd",): 3}
     assert seen(told, names.DEVICE_MEMORY) == {("abcd",): 5000}
+
+
+def test_outside_of_ray_nothing_is_recorded_and_no_ray_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.get_runtime_context", lambda: pytest.fail("Ray was asked"))
+    monkeypatch.setattr(meters, "_make", lambda _: pytest.fail("a metric was made"))
+    told = meters.meters()
+    tell_upscaled(told, [DONE, ROTTEN])
+    tell_prepared(told, [DONE])
