@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from diffusers import (
     AutoencoderKL,
+    ControlNetModel,
     DDIMScheduler,
     DDPMScheduler,
     LDMSuperResolutionPipeline,
+    StableDiffusionControlNetPipeline,
     StableDiffusionUpscalePipeline,
     UNet2DConditionModel,
     UNet2DModel,
@@ -99,10 +101,7 @@ def write_sd_upscaler(folder: Path, seed: int = 0, **schedule: Any) -> Path:
             up_block_types=("UpDecoderBlock2D",) * 3,
             scaling_factor=0.08333,
         )
-        text = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-        encoder = CLIPTextModel(
-            CLIPTextConfig(**text, vocab_size=60, max_position_embeddings=12, eos_token_id=59, bos_token_id=58)
-        )
+        encoder = _text_encoder()
     StableDiffusionUpscalePipeline(
         vae=vae,
         text_encoder=encoder,
@@ -113,6 +112,58 @@ def write_sd_upscaler(folder: Path, seed: int = 0, **schedule: Any) -> Path:
         max_noise_level=35,
     ).save_pretrained(folder)
     return folder
+
+
+def write_sd_controlnet(folder: Path, seed: int = 0, **schedule: Any) -> Path:
+    """Write a StableDiffusionControlNetPipeline of 50 timesteps, eps; its autoencoder reduces by 8, unlike the scale.
+
+    A new ControlNet begins with zeros where it is added, so these are drawn too. Keywords change its DDIM scheduler.
+    """
+    attention = {"cross_attention_dim": 16, "attention_head_dim": 4}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        unet = UNet2DConditionModel(
+            in_channels=4,
+            out_channels=4,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            **attention,
+            **_BLOCKS,
+        )
+        controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 4, 4, 8))
+        for part in (*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block):
+            torch.nn.init.normal_(part.weight, std=0.2)
+        for part in controlnet.controlnet_cond_embedding.modules():  # as drawn by default, an image hardly shows
+            if isinstance(part, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(part.weight)
+        vae = AutoencoderKL(
+            latent_channels=4,
+            block_out_channels=(8, 8, 8, 16),
+            norm_num_groups=4,
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            scaling_factor=0.2,
+        )
+        encoder = _text_encoder()
+    StableDiffusionControlNetPipeline(
+        vae=vae,
+        text_encoder=encoder,
+        tokenizer=_tokenizer(folder),
+        unet=unet,
+        controlnet=controlnet,
+        scheduler=DDIMScheduler(**{**SD_SCHEDULE, "prediction_type": "epsilon", **schedule}),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)
+    return folder
+
+
+def _text_encoder() -> CLIPTextModel:
+    text = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    return CLIPTextModel(
+        CLIPTextConfig(**text, vocab_size=60, max_position_embeddings=12, eos_token_id=59, bos_token_id=58)
+    )
 
 
 def _tokenizer(folder: Path) -> CLIPTokenizer:

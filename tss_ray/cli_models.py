@@ -36,6 +36,7 @@ def list_models() -> None:
     families.add_row("residual_unet", "card.json and model.safetensors, as tss-ray train writes them")
     for family in FAMILIES:
         families.add_row(family.name, f"diffusers' {family.pipeline}")
+    families.add_row("resshift", "ResShift's configuration (YAML), network and VQ-f4 autoencoder")
     _stdout().print(embedded, families)
 
 

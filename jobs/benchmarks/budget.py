@@ -45,7 +45,7 @@ from tss_ray.budget.files import write_calibration
 from tss_ray.budget.outcome import Measured, nfe_share_at_equal_quality, quality_gain_at_equal_nfe
 from tss_ray.budget.planning import Goal, Terms, solve, target_of
 from tss_ray.budget.policy import choose_steps
-from tss_ray.budget.target import assign
+from tss_ray.budget.target import assign, is_holdout
 from tss_ray.errors import TssRayError
 from tss_ray.pipeline.calibrate import SampleSizes, calibrate
 from tss_ray.spec import BudgetSpec, JobSpec, TargetSpec
@@ -185,12 +185,14 @@ def cap_error(calibration: Calibration, judged: Sequence[Scanned]) -> float:
     scale = REPLAYED * plan.tiles_per_image / planned_tiles
     bins = tuple(each.model_copy(update={"weight": each.weight * scale}) for each in plan.bins)
     target = plan.model_copy(update={"bins": bins, "cap": (plan.cap or 0.0) * scale})
-    controller, total = Controller(target, REPLAYED), 0.0
+    num_holdout = sum(is_holdout(target, image.image_key) for image in dataset)
+    controller, total = Controller(target, REPLAYED, num_holdout=num_holdout), 0.0
     waiting: list[tuple[str, float]] = []
     for first in range(0, REPLAYED, BLOCK):
         group = dataset[first : first + BLOCK]
-        choice = controller.choose(len(group), group)
-        controller.promise(f"{first}", len(group), group, choice)
+        keys = [image.image_key for image in group]
+        choice = controller.choose(keys, group)
+        controller.promise(f"{first}", keys, group, choice)
         cost = math.fsum(
             assign(target, choice, i.texture_score, i.image_key).cost_per_tile * i.num_tiles for i in group
         )

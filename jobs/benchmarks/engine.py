@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tss_ray.diffusion.noise import position_noise
-from tss_ray.diffusion.sampler import ddim_coefficients, ddim_step
+from tss_ray.diffusion.sampler import ddim_step
 from tss_ray.diffusion.timesteps import make_plan
 from tss_ray.engine.device import default_max_batch, device_name, pick_device, pick_dtype
 from tss_ray.engine.engine import Engine, EngineStats
@@ -233,7 +233,7 @@ def _noise(bench: Bench, image: ImageRequest) -> Tensor:
 
 def _coefficients(bench: Bench, image: ImageRequest) -> Tensor:
     model = bench.model
-    return ddim_coefficients(model.alphas_cumprod, image.plan, image.eta, model.card.prediction_type).float()
+    return model.card.transition.coefficients(image.plan, image.eta).float()
 
 
 def _timed(bench: Bench, run: Callable[[], object]) -> float:

@@ -26,7 +26,6 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from tss_ray.diffusion.sampler import ddim_coefficients
 from tss_ray.engine.device import default_max_batch, device_name, pick_device, pick_dtype
 from tss_ray.engine.runner import Runner
 from tss_ray.errors import TssRayError
@@ -100,7 +99,7 @@ def _step(model: SuperResolutionModel, device: torch.device, max_batch: int, num
     ]
     timesteps = _timesteps(model, max_batch, num_levels)
     plans = torch.stack([timesteps, timesteps // 2]).flatten(1).numpy()
-    coefficients = ddim_coefficients(model.alphas_cumprod, plans, 0.0, model.card.prediction_type)[0].float()
+    coefficients = model.card.transition.coefficients(plans, 0.0)[0].float()
     return lambda: runner.forward(tiles, max_batch, timesteps, coefficients.reshape(max_batch, num_levels, -1), None)
 
 

@@ -16,7 +16,7 @@ from quality_values import BINS
 from torch import Tensor
 
 from tss_ray.diffusion.noise import position_noise
-from tss_ray.diffusion.sampler import ddim_coefficients, ddim_step
+from tss_ray.diffusion.sampler import ddim_step
 from tss_ray.imaging.planes import to_planes
 from tss_ray.imaging.resample import upsample
 from tss_ray.models.base import SuperResolutionModel
@@ -75,7 +75,7 @@ def estimates(
     height, width = (side * latent_px // PATCH_PX for side in lr.shape[2:])
     x = position_noise(key, 0, 0, 0, 0, channels, height, width)[None].to(device)
     base = upsample(lr, SCALE)
-    coefficients = ddim_coefficients(model.alphas_cumprod, list(plan), 0.0, model.card.prediction_type).float()
+    coefficients = model.card.transition.coefficients(list(plan), 0.0).float()
     found = []
     for timestep, c in zip(plan, coefficients.to(device), strict=True):
         prediction = model.predict(x, condition, torch.full((1,), timestep, device=device))

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from checkpoints import write_ldm, write_sd_upscaler
+from checkpoints import write_ldm, write_sd_controlnet, write_sd_upscaler
 from typer.testing import CliRunner
 
 from tss_ray.cli import app
@@ -22,7 +22,16 @@ def models(*arguments: object) -> str:
 
 def test_the_list_names_every_model_and_family() -> None:
     out = models("list")
-    for name in ("tss-x4-small", "residual_unet", "ldm_sr", "sd_upscaler", "StableDiffusionUpscalePipeline"):
+    for name in (
+        "tss-x4-small",
+        "residual_unet",
+        "ldm_sr",
+        "sd_upscaler",
+        "StableDiffusionUpscalePipeline",
+        "resshift",
+    ):
+        assert name in out
+    for name in ("sd_controlnet", "StableDiffusionControlNetPipeline", "StableDiffusionControlNetImg2ImgPipeline"):
         assert name in out
 
 
@@ -43,7 +52,7 @@ def test_fetch_wants_a_model_or_metrics(arguments: tuple[str, ...]) -> None:
         models("fetch", *arguments)
 
 
-@pytest.mark.parametrize("write", [write_ldm, write_sd_upscaler])
+@pytest.mark.parametrize("write", [write_ldm, write_sd_controlnet, write_sd_upscaler])
 def test_check_runs_a_checkpoint_of_each_family(write, tmp_path: Path) -> None:
     told = json.loads(models("check", write(tmp_path / "model"), "--json"))
     assert (told["runs"], told["scale"], told["licence"]) == (True, 4, "unknown")

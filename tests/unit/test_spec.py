@@ -74,6 +74,7 @@ OTHER = {
     "checkpoint.negative_prompt": "blur",
     "checkpoint.guidance_scale": 4.0,
     "checkpoint.noise_level": 10,
+    "checkpoint.controlnet_conditioning_scale": 0.5,
     "input_layout": "parquet",
     "output_layout": "parquet",
 }

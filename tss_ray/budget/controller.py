@@ -3,7 +3,8 @@
 A plan's seconds were measured on a sample, on one day. Machines drift, and the rest of the dataset is not the sample.
 So before each block of images begins, λ is solved for what is left of the cap: less what finished rows took, less what
 the promised and unfinished ones are expected to take at the pace of the last rows. What a block was promised stays;
-only blocks that have not begun are told otherwise.
+only blocks that have not begun are told otherwise. Images that are held out run the top rung whatever is left; how many
+of them are to come is counted by their keys, since a few at the end may cost more than all the others there.
 """
 
 import math
@@ -18,6 +19,8 @@ _PRIOR_TILES = 400.0
 """The calibration's spread over the bins counts as so many tiles seen; beyond them the job's own images decide."""
 _MEMORY = 0.6
 """What a block weighs in the pace, against the block after it: about the last three blocks are heard."""
+_MOST_HELD = 0.99
+"""Of what is left no larger share counts as held out: something must be free to be allocated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +34,18 @@ class Seen:
 
 @dataclass
 class Controller:
-    """One job's budget. `num_images` are those still to be done; `spent` is what earlier runs took."""
+    """One job's budget. `num_images` are those still to be done; `spent` is what earlier runs took.
+
+    num_holdout: how many of them are held out; None: as many as the plan's share of them.
+    """
 
     target: TargetSpec
     num_images: int
     spent: float = 0.0
+    num_holdout: float | None = None
     _open: dict[str, float] = field(default_factory=dict)
     _begun: int = 0
+    _held: float = 0.0
     _tiles: list[float] = field(default_factory=list)
     _pace_actual: float = 0.0
     _pace_predicted: float = 0.0
@@ -46,6 +54,7 @@ class Controller:
         """Start from what the calibration says."""
         self._problem = target_problem(self.target)
         self._tiles = [0.0] * len(self.target.bins)
+        self._held = self.target.holdout_share * self.num_images if self.num_holdout is None else self.num_holdout
 
     @property
     def pace(self) -> float:
@@ -54,10 +63,10 @@ class Controller:
             return 1.0
         return self._pace_actual / self._pace_predicted
 
-    def choose(self, num_rows: int, images: Sequence[Seen]) -> Choice:
+    def choose(self, keys: Sequence[str], images: Sequence[Seen]) -> Choice:
         """Return the choice for the next block: the best that what is left of the cap allows, or the least there is.
 
-        `num_rows` of the job's images are in the block, of which `images` are readable: what is known is not guessed.
+        keys: of all the block's images, of which `images` are readable: what is known is not guessed.
         """
         if self.target.cap is None:
             return planned_choice(self.target)
@@ -65,27 +74,30 @@ class Controller:
         held = [image for image in images if is_holdout(self.target, image.image_key)]
         left -= math.fsum(self._cost(image, planned_choice(self.target)) for image in held)
         block = self._tiles_of(image for image in images if image not in held)
-        problem = self._problem_of(self._rest(self.num_images - self._begun - num_rows), block)
+        num_rest = self.num_images - self._begun - len(keys)
+        held_rest = min(max(self._held - self._num_held(keys), 0) / max(num_rest, 1), _MOST_HELD)
+        problem = self._problem_of(self._rest(num_rest), block, held_rest)
         if problem is None:
             return planned_choice(self.target)
         # the problem holds back a share of the block too, though the block's own holdout is known and paid for
-        share = self.target.holdout_share / (1 - self.target.holdout_share)
+        share = held_rest / (1 - held_rest)
         left += share * math.fsum(
             tiles * curve.costs[-1] for tiles, curve in zip(block, self._problem.curves, strict=True)
         )
         return best_under_cap(problem, max(left, problem.least.cost))
 
-    def promise(self, block: str, num_rows: int, images: Sequence[Seen], choice: Choice) -> None:
-        """Note that a block begins: `num_rows` of the job's images, of which `images` are readable.
+    def promise(self, block: str, keys: Sequence[str], images: Sequence[Seen], choice: Choice) -> None:
+        """Note that a block of these images begins, of which `images` are readable.
 
         Done again for a block that has not ended, it replaces what was noted.
         """
-        self.promise_each(block, num_rows, images, [choice] * len(images))
+        self.promise_each(block, keys, images, [choice] * len(images))
 
-    def promise_each(self, block: str, num_rows: int, images: Sequence[Seen], choices: Sequence[Choice]) -> None:
+    def promise_each(self, block: str, keys: Sequence[str], images: Sequence[Seen], choices: Sequence[Choice]) -> None:
         """Do the same where images keep the choices of an earlier run."""
         if block not in self._open:
-            self._begun += num_rows
+            self._begun += len(keys)
+            self._held -= self._num_held(keys)
             self._tiles = [seen + more for seen, more in zip(self._tiles, self._tiles_of(images), strict=True)]
         self._open[block] = math.fsum(self._cost(image, choice) for image, choice in zip(images, choices, strict=True))
 
@@ -122,10 +134,12 @@ class Controller:
         per_image = max(num_images, 0) / (_PRIOR_TILES / self.target.tiles_per_image + self._begun)
         return [each * per_image for each in tiles]
 
-    def _problem_of(self, rest: Sequence[float], block: Sequence[float]) -> Problem | None:
-        free = 1 - self.target.holdout_share
-        weights = [some + known / free for some, known in zip(rest, block, strict=True)]
+    def _num_held(self, keys: Iterable[str]) -> int:
+        return sum(is_holdout(self.target, key) for key in keys)
+
+    def _problem_of(self, rest: Sequence[float], block: Sequence[float], held: float) -> Problem | None:
+        weights = [some + known / (1 - held) for some, known in zip(rest, block, strict=True)]
         if not math.fsum(weights):
             return None
         curves = (replace(curve, weight=weight) for curve, weight in zip(self._problem.curves, weights, strict=True))
-        return replace(self._problem, curves=tuple(curves))
+        return replace(self._problem, curves=tuple(curves), holdout_share=held)

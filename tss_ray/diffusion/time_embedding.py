@@ -28,7 +28,7 @@ _KNOWN_BLOCKS = frozenset(
 
 
 class SpatialTimeEmbedding:
-    """Runs a UNet2DModel or UNet2DConditionModel with a timestep for every position.
+    """Runs a UNet2DModel, UNet2DConditionModel or ControlNetModel with a timestep for every position.
 
     The network stays what it is: hooks stand beside it, its weights keep their names, and who calls it directly gets
     the ordinary forward to the bit. Not for several threads at once.
@@ -49,12 +49,16 @@ class SpatialTimeEmbedding:
 
         timesteps: (B,L) int64. levels: (B,h,w) int64 in [0,L). conditions: what the network's own forward takes.
         """
+        output: Tensor = self.outputs(sample, timesteps, levels, **conditions)[0]
+        return output
+
+    def outputs(self, sample: Tensor, timesteps: Tensor, levels: Tensor, **conditions: Any) -> tuple[Any, ...]:  # noqa: ANN401
+        """Return all that the network returns; a ControlNet has residuals for each resolution. See `__call__`."""
         self._now.set(timesteps, levels)
         try:
-            output: Tensor = self._unet(sample, timesteps[:, 0], return_dict=False, **conditions)[0]
+            return tuple(self._unet(sample, timesteps[:, 0], return_dict=False, **conditions))
         finally:
             self._now.set(None, None)
-        return output
 
     def _embed_every_level(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """Put (L,B,D) in the place of (B,D): levels first, so that what is added per sample broadcasts."""
@@ -156,7 +160,11 @@ def _residual_blocks(unet: nn.Module) -> list[nn.Module]:
     for setting, bad in (("time_embedding_type", "fourier"), ("class_embeddings_concat", True)):
         if network.config.get(setting) == bad:
             raise ModelError(f"a network with {setting}={bad} has no spatial time embedding; set plan.levels to 1")
-    for part in (*network.down_blocks, network.mid_block, *network.up_blocks):
+    for part in (
+        *network.down_blocks,
+        network.mid_block,
+        *getattr(network, "up_blocks", ()),
+    ):  # a ControlNet: no way up
         if part is not None and type(part).__name__ not in _KNOWN_BLOCKS:
             raise ModelError(f"{type(part).__name__} has no spatial time embedding; set plan.levels to 1")
     blocks = [part for part in unet.modules() if getattr(part, "time_emb_proj", None) is not None]

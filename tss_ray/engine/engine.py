@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tss_ray.diffusion.noise import position_noise
-from tss_ray.diffusion.sampler import ddim_coefficients
 from tss_ray.diffusion.spatial import resample_levels
 from tss_ray.engine.flight import Flight, Stopwatch
 from tss_ray.engine.memory import is_out_of_memory, release_cached
@@ -82,6 +81,7 @@ class Engine:
         model.card.check_tile(tile_px)
         self._num_levels = num_levels
         self._model, self._device = model, device
+        self._transition = model.card.transition
         self._sides = (tile_px, *(side for side in sides_px if side < tile_px and model.card.takes_tile(side)))
         self._overlap_px, self._max_batch = overlap_px, max_batch
         self._pools = {side: Pool(side, max_batch) for side in self._sides}
@@ -188,11 +188,10 @@ class Engine:
         return [made[id(plan)] for plan in plans]
 
     def _schedule(self, request: ImageRequest, plan: tuple[int, ...] | NDArray[np.int64]) -> Schedule:
-        plans, card = self._columns(plan), self._model.card
-        coefficients = ddim_coefficients(
-            self._model.alphas_cumprod, plans, request.eta, card.prediction_type, card.final_alpha_cumprod
-        )
-        return Schedule(torch.from_numpy(plans), coefficients.float())
+        plans = self._columns(plan)
+        coefficients = self._transition.coefficients(plans, request.eta).float()
+        first = self._transition.first_noise(plans[0]).float() if self._transition.begins_at_lr and len(plans) else None
+        return Schedule(torch.from_numpy(plans), coefficients, first)
 
     def _count_tiles(self, image: ImageState) -> None:
         px_run = image.grid.num_tiles * image.grid.tile_px**2
@@ -294,7 +293,10 @@ class Engine:
         size = self._model.latent_shape(px)[1:]
         resampled = resample_levels(levels[None], *size)[0]
         lr_noise = self._lr_noise(tile) if self._model.card.takes_noisy_lr else None
-        tile.tensors = self._runner.load(self._noise(tile, draw=0), lr, resampled, lr_noise)
+        noise, strength = self._noise(tile, draw=0), tile.schedule.first_noise
+        if strength is not None:
+            noise *= strength[resampled]
+        tile.tensors = self._runner.load(noise, lr, resampled, lr_noise)
 
     def _run(self, tiles: list[TileState], size: int) -> Flight:
         """Run one batch; the tiles that it finishes leave their pool."""
@@ -318,6 +320,7 @@ class Engine:
     def _noise(self, tile: TileState, draw: int) -> Tensor:
         tile_px, request = tile.image.grid.tile_px, tile.image.request
         channels, height, width = self._model.latent_shape(tile_px)
+        # where a latent px is several px, what begins between two of them takes the first one's noise
         top, left = tile.top * height // tile_px, tile.left * width // tile_px
         return position_noise(request.image_key, request.seed, draw, top, left, channels, height, width)
 
@@ -327,8 +330,8 @@ class Engine:
         return position_noise(request.image_key, request.seed, _LR_DRAW, tile.top, tile.left, 3, px, px)
 
     def _step_noise(self, tiles: list[TileState]) -> Tensor | None:
-        """Return the noise that this step re-injects, or None if no tile asks for any."""
-        noisy = [bool(np.any(np.greater(tile.image.request.eta, 0))) for tile in tiles]
+        """Return the noise that this step adds, or None if no tile asks for any."""
+        noisy = [tile.schedule.adds_noise(tile.step) for tile in tiles]
         if not any(noisy):
             return None
         nothing = torch.zeros(self._model.latent_shape(tiles[0].image.grid.tile_px))

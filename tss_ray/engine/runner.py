@@ -30,13 +30,14 @@ class Runner:
     def __init__(self, model: SuperResolutionModel, device: torch.device) -> None:
         """Take the model; it must be on `device`."""
         self._model, self._device = model, device
+        self._begins_at_lr = model.card.transition.begins_at_lr
 
     @torch.inference_mode()
     def load(self, noise: Tensor, lr: Tensor, levels: Tensor, lr_noise: Tensor | None = None) -> TileTensors:
         """Start a tile: noise (C,h,w) float32, lr (3,tile,tile) float32 in [-1,1], levels (h,w) int64, on the CPU.
 
-        lr_noise: as lr, for a model that takes it. Latents are kept channels last, as networks here compute: nothing is
-        turned around in a step.
+        noise: as strong as at the first timestep. lr_noise: as lr, for a model that takes it. Latents are kept channels
+        last, as networks here compute: nothing is turned around in a step.
         """
         x = self._move(noise[None].contiguous(memory_format=torch.channels_last))
         moved = self._move(lr[None])
@@ -44,6 +45,8 @@ class Runner:
             condition = self._model.condition(moved)
         else:
             condition = self._model.condition(moved, self._move(lr_noise[None]))
+        if self._begins_at_lr:
+            x += condition[:, : x.shape[1]]
         return TileTensors(x, condition, self._move(levels[None]))
 
     @torch.inference_mode()
@@ -85,7 +88,7 @@ class Runner:
         """Run one step of made-up tiles, each drawn from its number, as one batch; return their latents (n,C,h,w)."""
         tiles = [self._made_up(number, tile_px, num_levels) for number in numbers]
         own = torch.tensor(numbers)[:, None]
-        timesteps = (37 * own + torch.arange(num_levels)) % len(self._model.alphas_cumprod)
+        timesteps = (37 * own + torch.arange(num_levels)) % self._model.card.num_timesteps
         coefficients = torch.linspace(0.1, 1, NUM_COEFFICIENTS).expand(len(tiles), num_levels, -1)
         return torch.cat(self.forward(tiles, len(tiles), timesteps, coefficients, None))
 

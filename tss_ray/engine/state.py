@@ -76,15 +76,21 @@ class Schedule:
     """What a tile's steps are.
 
     timesteps: (num_steps, L) int64. coefficients: (num_steps, L, 5) float32; see `diffusion.sampler`.
+    first_noise: (L,) float32, the strength of the noise that it begins with; None: 1 throughout.
     """
 
     timesteps: Tensor
     coefficients: Tensor
+    first_noise: Tensor | None = None
 
     @property
     def num_steps(self) -> int:
         """How many forwards the tile runs."""
         return len(self.timesteps)
+
+    def adds_noise(self, step: int) -> bool:
+        """Whether the step adds noise anywhere."""
+        return bool(self.coefficients[step, :, -1].any())
 
 
 @dataclass(slots=True, eq=False)

@@ -20,6 +20,8 @@ class LoadSettings:
     """Above 1: away from the negative prompt, by two forwards a step."""
     noise_level: int = 20
     """Timestep whose noise is put on the low-resolution pixels."""
+    controlnet_conditioning_scale: float = 1.0
+    """What a ControlNet's residuals are multiplied by."""
 
 
 class SuperResolutionModel(Protocol):
@@ -27,10 +29,7 @@ class SuperResolutionModel(Protocol):
 
     @property
     def card(self) -> ModelCard:
-        """What it is."""
-
-    alphas_cumprod: Tensor
-    """(T,) float64 on the CPU; sampling is DDIM over it, of `card.prediction_type`, to `card.final_alpha_cumprod`."""
+        """What it is, and how it is sampled (`card.transition`)."""
 
     def latent_shape(self, tile_px: int) -> tuple[int, int, int]:
         """Return (C,h,w) of the latent of a low-resolution tile of tile_px × tile_px."""
@@ -39,7 +38,8 @@ class SuperResolutionModel(Protocol):
         """Turn low-resolution tiles (B,3,h,w) float32 in [-1,1] into what `predict` is conditioned on, (B,…).
 
         noise: standard normal, of lr's shape, where `card.takes_noisy_lr`. What is the same for all tiles, such as the
-        embedding of a prompt, is no part of the condition: the model keeps it.
+        embedding of a prompt, is no part of the condition: the model keeps it. Where
+        `card.transition.begins_at_lr`, the first channels are the latent that sampling begins at.
         """
 
     def predict(self, x: Tensor, condition: Tensor, timesteps: Tensor, levels: Tensor | None = None) -> Tensor:

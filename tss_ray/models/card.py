@@ -1,12 +1,15 @@
 """The machine-readable card beside a checkpoint: everything that must be known before its weights are touched."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tss_ray.diffusion.noise_schedule import cosine_alphas_cumprod
 from tss_ray.diffusion.prediction import PredictionType
+from tss_ray.diffusion.transition import Ddim, Transition
 from tss_ray.errors import ModelError, SpecError
 
 CARD_FILE = "card.json"
@@ -34,7 +37,7 @@ class UNetShape(BaseModel):
         return int(2 ** (len(self.block_out_channels) - 1))
 
 
-class ModelCard(BaseModel):
+class ModelCard(BaseModel, ABC):
     """What a model is and what it demands, whatever its family; the properties are what the engine is told."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,6 +64,11 @@ class ModelCard(BaseModel):
         return 1.0
 
     @property
+    @abstractmethod
+    def transition(self) -> Transition:
+        """How it is sampled."""
+
+    @property
     def paints_pixels(self) -> bool:
         """Whether `decode` gives the picture itself; else what is to be added to the bicubic enlargement."""
         return False
@@ -71,9 +79,9 @@ class ModelCard(BaseModel):
         return False
 
     @property
-    def takes_prompt(self) -> bool:
-        """Whether a prompt, its guidance and a noise level mean anything to it."""
-        return False
+    def steered_by(self) -> frozenset[str]:
+        """Which of `LoadSettings` change what it paints: prompts and the like; a job that gives others is refused."""
+        return frozenset()
 
     def check_tile(self, tile_px: int) -> None:
         """Raise SpecError if the network cannot take tiles of `tile_px`."""
@@ -109,6 +117,12 @@ class ResidualUNetCard(ModelCard):
     schedule_shift: float = Field(0.0, description="added to ln SNR at every timestep")
     residual_scale: float = Field(gt=0)
     unet: UNetShape
+
+    @property
+    def transition(self) -> Ddim:
+        """DDIM over the cosine schedule."""
+        table = cosine_alphas_cumprod(self.num_timesteps, shift=self.schedule_shift)
+        return Ddim(table, self.prediction_type, self.final_alpha_cumprod)
 
     @property
     def size_multiple(self) -> int:

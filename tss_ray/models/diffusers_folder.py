@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tss_ray.diffusion.noise_schedule import beta_alphas_cumprod, cosine_alphas_cumprod
 from tss_ray.diffusion.prediction import PredictionType
+from tss_ray.diffusion.transition import Ddim
 from tss_ray.errors import ModelError
 from tss_ray.models.card import CARD_FILE, ModelCard
 
@@ -72,6 +73,12 @@ class DiffusersCard(ModelCard):
     def final_alpha_cumprod(self) -> float:
         """See `BetaSchedule.stops_at_first`."""
         return float(self.schedule.alphas_cumprod(self.num_timesteps)[0]) if self.schedule.stops_at_first else 1.0
+
+    @property
+    def transition(self) -> Ddim:
+        """DDIM over the scheduler's noise."""
+        table = self.schedule.alphas_cumprod(self.num_timesteps)
+        return Ddim(table, self.prediction_type, self.final_alpha_cumprod)
 
     @property
     def paints_pixels(self) -> bool:

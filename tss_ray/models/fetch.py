@@ -75,9 +75,13 @@ def fetch(name: str, source: Source) -> str:
 def wanted(names: Iterable[str], allow_pickles: bool) -> list[str]:
     """Return which files of a checkpoint are needed, sorted: configurations, and of weights one kind in each folder.
 
-    Safetensors go before pickles, which are only taken if they are allowed, and full precision before its variants.
+    Safetensors go before pickles, which are only taken if they are allowed, and full precision before its variants. A
+    root with a YAML file and without what our folders and those of `diffusers` have is taken for ResShift's: its YAML
+    files and all weights of the root.
     """
     names = [name for name in names if len(PurePosixPath(name).parts) <= 2 and ".." not in name]
+    if _is_resshift(names):
+        return _of_root(names, allow_pickles)
     kept = [name for name in names if _is_text(name)]
     for folder in sorted({str(PurePosixPath(name).parent) for name in names}):
         here = [name for name in names if str(PurePosixPath(name).parent) == folder]
@@ -87,6 +91,22 @@ def wanted(names: Iterable[str], allow_pickles: bool) -> list[str]:
             weights = [name for name in weights if name == WEIGHTS_FILE]
         kept += [name for name in weights if not _is_variant(name)] or weights
     return sorted(kept)
+
+
+def _is_resshift(names: Iterable[str]) -> bool:
+    return not {INDEX_FILE, WEIGHTS_FILE} & set(names) and any(_is_root_config(name) for name in names)
+
+
+def _is_root_config(name: str) -> bool:
+    return "/" not in name and name.endswith((".yaml", ".yml"))
+
+
+def _of_root(names: Iterable[str], allow_pickles: bool) -> list[str]:
+    """Return the card, the configurations and of each weights one file: safetensors, or a pickle if that is allowed."""
+    root = [name for name in names if "/" not in name]
+    by_stem = {PurePosixPath(name).stem: name for name in root if allow_pickles and name.endswith(".pth")}
+    by_stem |= {PurePosixPath(name).stem: name for name in root if name.endswith(".safetensors")}
+    return sorted([*by_stem.values(), *(name for name in root if name == CARD_FILE or _is_root_config(name))])
 
 
 def _is_text(name: str) -> bool:

@@ -1,9 +1,10 @@
 """What the families of `diffusers` folders share: components loaded whole or not at all, a U-Net, an autoencoder.
 
 The latent of a tile is what its autoencoder would make of the high-resolution pixels. An autoencoder that reduces by
-the model's scale makes it as large as the low-resolution tile, which is concatenated to it.
+the model's scale makes it as large as the low-resolution tile, which can then be concatenated to it.
 """
 
+import math
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,27 +32,32 @@ def read_latent_card(
     unet: dict[str, Any],
     autoencoder: dict[str, Any],
     allow_pickles: bool,
+    channels_beside: int = 3,
+    scale: int | None = None,
 ) -> AnyCard:
     """Return the card of a folder whose U-Net sees the latent beside the pixels; weights are hashed, not loaded.
 
-    components: whose files the hash is over. autoencoder: its configuration, `latent_channels` in it.
+    components: whose files the hash is over. autoencoder: its configuration, `latent_channels` in it. channels_beside:
+    what the U-Net sees beside the latent. scale: None means that the latent is as large as the tile.
     Raises ModelError where the channels are those of another model.
     """
     said, channels = said_beside(folder.path), int(autoencoder["latent_channels"])
+    scale = reduction(autoencoder) if scale is None else scale
+    deepest = reduction(autoencoder) * reduction(unet)  # px of the result that one position in its middle stands for
     num_timesteps, prediction, schedule = read_schedule(folder)
-    _check_channels(folder.path, unet, "in_channels", channels + 3)
+    _check_channels(folder.path, unet, "in_channels", channels + channels_beside)
     _check_channels(folder.path, unet, "out_channels", channels)
     return kind(
         model_id=said.model_id or folder.path.resolve().name,
         family=family,
-        scale=reduction(autoencoder),
+        scale=scale,
         num_timesteps=num_timesteps,
         prediction_type=prediction,
         licence=said.licence or "unknown",
         sha256=digest(folder, components, allow_pickles),
         num_steps=said.num_steps,
         schedule=schedule,
-        tile_multiple=reduction(unet),
+        tile_multiple=deepest // math.gcd(deepest, scale),
     )
 
 
@@ -105,14 +111,23 @@ class LatentUNet:
         self._spatial = SpatialTimeEmbedding(self._network)
         self._dtype = dtype
 
-    def __call__(self, stacked: Tensor, timesteps: Tensor, levels: Tensor | None, **conditions: Tensor) -> Tensor:
+    def __call__(self, stacked: Tensor, timesteps: Tensor, levels: Tensor | None, **conditions: Any) -> Tensor:  # noqa: ANN401
         """Return (B,C,h,w) float32; stacked, timesteps and levels are those of `SuperResolutionModel.predict`."""
+        output: Tensor = self.outputs(stacked, timesteps, levels, **conditions)[0]
+        return output.float()
+
+    def outputs(
+        self,
+        stacked: Tensor,
+        timesteps: Tensor,
+        levels: Tensor | None,
+        **conditions: Any,  # noqa: ANN401
+    ) -> tuple[Any, ...]:
+        """Return all that the network returns, in its own dtype."""
         given = stacked.to(self._dtype, memory_format=torch.channels_last)
         if levels is None:
-            output: Tensor = self._network(given, timesteps, return_dict=False, **conditions)[0]
-        else:
-            output = self._spatial(given, timesteps, levels, **conditions)
-        return output.float()
+            return tuple(self._network(given, timesteps, return_dict=False, **conditions))
+        return self._spatial.outputs(given, timesteps, levels, **conditions)
 
 
 _FEW_ROWS = frozenset({"linear_1", "linear_2", "time_emb_proj"})

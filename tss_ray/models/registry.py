@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -12,31 +13,40 @@ from safetensors.torch import load
 from torch import Tensor
 
 from tss_ray.errors import ModelError
-from tss_ray.models import ldm_sr, sd_upscaler
+from tss_ray.models import ldm_sr, resshift, resshift_folder, sd_controlnet, sd_upscaler
 from tss_ray.models.base import LoadSettings, SuperResolutionModel
 from tss_ray.models.card import CARD_FILE, WEIGHTS_FILE, ModelCard, ResidualUNetCard, read_card
-from tss_ray.models.diffusers_folder import INDEX_FILE, DiffusersCard, open_folder, said_beside
+from tss_ray.models.diffusers_folder import INDEX_FILE, open_folder, said_beside
 
 EMBEDDED = ("tss-x4-small",)
 _DEFAULTS = LoadSettings()
-_Load = Callable[[Path, DiffusersCard, torch.device, torch.dtype, LoadSettings], SuperResolutionModel]
+_Load = Callable[[Path, Any, torch.device, torch.dtype, LoadSettings], SuperResolutionModel]
 
 
 @dataclass(frozen=True)
 class Family:
-    """How a family of `diffusers` folders is read. pipeline: the class that its model_index.json names."""
+    """How a family of others' folders is read. pipeline: the class of `diffusers` that its model_index.json names.
+
+    load: takes the card that read_card returns.
+    """
 
     name: str
     pipeline: str
-    read_card: Callable[[Path, bool], DiffusersCard]
+    read_card: Callable[[Path, bool], ModelCard]
     load: _Load
 
 
 FAMILIES = (
     Family("ldm_sr", ldm_sr.PIPELINE, ldm_sr.read_card, ldm_sr.LdmSuperResolution),
     Family("sd_upscaler", sd_upscaler.PIPELINE, sd_upscaler.read_card, sd_upscaler.SdUpscaler),
+    *(
+        Family("sd_controlnet", pipeline, sd_controlnet.read_card, sd_controlnet.SdControlNet)
+        for pipeline in sd_controlnet.PIPELINES
+    ),
 )
-"""Beside residual_unet, the embedded one, whose folders have no model_index.json."""
+"""Beside residual_unet, the embedded one, and ResShift, whose folders have no model_index.json."""
+RESSHIFT = Family("resshift", "UNetModelSwin", resshift_folder.read_card, resshift.ResShift)
+"""Its folders are known by their configuration."""
 
 
 def model_folder(name: str) -> Path:
@@ -100,9 +110,9 @@ def load_weights(name: str) -> tuple[ResidualUNetCard, dict[str, Tensor]]:
 
 
 def _family(folder: Path) -> Family | None:
-    """Return the family of a `diffusers` folder, or None for one of ours. Raises ModelError for an unknown one."""
+    """Return the family of others' folder, or None for one of ours. Raises ModelError for an unknown one."""
     if not (folder / INDEX_FILE).exists():
-        return None
+        return RESSHIFT if resshift_folder.is_resshift(folder) else None
     pipeline = open_folder(folder).pipeline
     for family in FAMILIES:
         if family.pipeline == pipeline:
@@ -112,7 +122,7 @@ def _family(folder: Path) -> Family | None:
     )
 
 
-def _foreign_card(family: Family, folder: Path, settings: LoadSettings) -> DiffusersCard:
+def _foreign_card(family: Family, folder: Path, settings: LoadSettings) -> ModelCard:
     card = family.read_card(folder, settings.allow_pickles)
     pinned = said_beside(folder).sha256
     if pinned is not None and pinned != card.sha256:

@@ -2,11 +2,10 @@
 
 A UNet2DConditionModel sees the noisy latent beside the low-resolution pixels with noise put on them, whose timestep is
 its class label (noise conditioning augmentation: Ho et al., "Cascaded Diffusion Models", arXiv 2106.15282), and the
-prompt by cross attention; an AutoencoderKL decodes. Guidance is Ho & Salimans, "Classifier-Free Diffusion Guidance"
-(arXiv 2207.12598). What the pipeline does was read from `diffusers` (Apache-2.0); tests compare with it.
+prompt by cross attention; an AutoencoderKL decodes. What the pipeline does was read from `diffusers` (Apache-2.0);
+tests compare with it.
 """
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,12 @@ from tss_ray.errors import ModelError
 from tss_ray.models.base import LoadSettings
 from tss_ray.models.diffusers_folder import DiffusersCard, Folder, open_folder, read_noise
 from tss_ray.models.latent import LatentUNet, load_component, read_latent_card
+from tss_ray.models.prompts import Prompts, check_text_encoder
 
 PIPELINE = "StableDiffusionUpscalePipeline"
 _COMPONENTS = ("scheduler", "low_res_scheduler", "tokenizer", "text_encoder", "unet", "vae")
 _LATENT_SCALE = 0.08333
 """What latents are divided by before decoding: the pipeline takes this number whatever the autoencoder's file says."""
-_NEEDS = "pip install 'tss-ray[models]'"
 
 
 class SdUpscalerCard(DiffusersCard):
@@ -35,18 +34,16 @@ class SdUpscalerCard(DiffusersCard):
         return True
 
     @property
-    def takes_prompt(self) -> bool:
-        """By cross attention."""
-        return True
+    def steered_by(self) -> frozenset[str]:
+        """The prompts by cross attention, the noise level as a class."""
+        return frozenset({"prompt", "negative_prompt", "guidance_scale", "noise_level"})
 
 
 def read_card(path: Path, allow_pickles: bool = False) -> SdUpscalerCard:
     """Return the card of a folder, its weights hashed but not loaded. Raises ModelError for what will not run."""
-    if find_spec("transformers") is None:  # asked here, before a job begins
-        raise ModelError(f"{path} has a text encoder, which needs transformers; {_NEEDS}")
     folder = open_folder(path)
+    check_text_encoder(folder)
     unet, vae = folder.config("unet", "UNet2DConditionModel"), folder.config("vae", "AutoencoderKL")
-    folder.config("text_encoder", "CLIPTextModel")
     read_noise(folder, "low_res_scheduler")
     if not unet.get("num_class_embeds"):
         raise ModelError(
@@ -72,8 +69,7 @@ class SdUpscaler:
         self.alphas_cumprod = card.schedule.alphas_cumprod(card.num_timesteps)
         folder, pickles = open_folder(path), settings.allow_pickles
         self._lr_signal = _signal(folder, settings.noise_level)
-        self._text = encode_prompts(folder, settings).to(device, dtype)
-        self._guidance = settings.guidance_scale
+        self._prompts = Prompts(folder, settings, device, dtype)
         unet = load_component(folder, "unet", UNet2DConditionModel, pickles, dtype)
         self._channels = int(unet.config.out_channels)
         self._unet = LatentUNet(unet, device, dtype)
@@ -93,67 +89,21 @@ class SdUpscaler:
     @torch.inference_mode()
     def predict(self, x: Tensor, condition: Tensor, timesteps: Tensor, levels: Tensor | None = None) -> Tensor:
         """Predict what the scheduler's configuration says, v or eps; with guidance as two samples for each."""
-        num, stacked = len(x), torch.cat([x, condition], 1)
-        if len(self._text) == 2:
-            stacked, timesteps = stacked.repeat(2, 1, 1, 1), timesteps.repeat(2, *[1] * (timesteps.dim() - 1))
-            levels = None if levels is None else levels.repeat(2, 1, 1)
+        stacked = self._prompts.spread(torch.cat([x, condition], 1))
         output = self._unet(
             stacked,
-            timesteps,
-            levels,
-            encoder_hidden_states=self._text.repeat_interleave(num, 0),
+            self._prompts.spread(timesteps),
+            None if levels is None else self._prompts.spread(levels),
+            encoder_hidden_states=self._prompts.embedded(len(x)),
             class_labels=self._label.expand(len(stacked)),
         )
-        if len(self._text) == 1:
-            return output
-        away, towards = output.chunk(2)
-        return away + self._guidance * (towards - away)
+        return self._prompts.guided(output)
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
         """Return pixels in [-1,1]; in float32, since the autoencoder overflows in half precision."""
         decoded: Tensor = self._vae.decode(latents.contiguous() / _LATENT_SCALE, return_dict=False)[0]
         return decoded.clamp(-1, 1)
-
-
-def encode_prompts(folder: Folder, settings: LoadSettings) -> Tensor:
-    """Return (1,N,D) float32 of the prompt, or (2,N,D) of negative prompt and prompt where guidance tells them apart.
-
-    Raises ModelError if what it reads is missing or damaged.
-    """
-    from transformers import CLIPTextModel, CLIPTokenizer  # here: an extra, and seconds to import
-    from transformers.utils import logging as their_logging
-
-    their_logging.disable_progress_bar()  # the terminal is the command line's
-    weights = folder.weights("text_encoder", settings.allow_pickles)
-    try:
-        tokenizer: Any = CLIPTokenizer.from_pretrained(folder.path / "tokenizer", local_files_only=True)
-        encoder, found = CLIPTextModel.from_pretrained(
-            folder.path / "text_encoder",
-            dtype=torch.float32,
-            use_safetensors=not weights.is_pickle,
-            variant=weights.variant,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    except Exception as error:  # files from anywhere, read by other libraries: they raise what they like
-        told = " ".join(str(error).split())[:300]
-        raise ModelError(f"{folder.path}: the text encoder cannot be loaded: {told}; fetch the model again") from error
-    missing = [name for name in found["missing_keys"] if "position_ids" not in name]
-    if missing or found["mismatched_keys"]:
-        raise ModelError(
-            f"the weights in {folder.path / 'text_encoder'} are not of the network that its config.json describes: "
-            f"{', '.join(map(str, [*missing, *found['mismatched_keys']][:3]))}; fetch the model again"
-        )
-    is_guided = settings.guidance_scale > 1 and settings.prompt != settings.negative_prompt
-    prompts = [settings.negative_prompt, settings.prompt] if is_guided else [settings.prompt]
-    tokens = tokenizer(
-        prompts, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
-    )
-    mask = tokens.attention_mask if getattr(encoder.config, "use_attention_mask", False) else None
-    with torch.inference_mode():
-        embedded: Tensor = encoder.eval()(tokens.input_ids, attention_mask=mask)[0]
-    return embedded
 
 
 def _signal(folder: Folder, noise_level: int) -> Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tss_ray.diffusion.sampler import ddim_coefficients, ddim_step
+from tss_ray.diffusion.sampler import ddim_step
 from tss_ray.diffusion.spatial import look_up
 from tss_ray.errors import ModelError
 from tss_ray.models.base import LoadSettings, SuperResolutionModel
@@ -58,11 +58,13 @@ def _one_step(model: SuperResolutionModel, tile_px: int) -> torch.Tensor:
     x = torch.randn(1, *shape, generator=generator)
     lr = torch.rand(1, 3, tile_px, tile_px, generator=generator) * 2 - 1
     condition = model.condition(lr, torch.zeros_like(lr)) if model.card.takes_noisy_lr else model.condition(lr)
-    card, last = model.card, model.card.num_timesteps - 1
+    last = model.card.num_timesteps - 1
     plans = [[last, last // 2]]
     levels = torch.zeros(1, *shape[1:], dtype=torch.long)
     levels[:, shape[1] // 2 :] = 1
+    rule = model.card.transition
+    if rule.begins_at_lr:
+        x = condition[:, : shape[0]] + rule.first_noise(last).float() * x
     prediction = model.predict(x, condition, torch.tensor(plans), levels)
-    table = ddim_coefficients(model.alphas_cumprod, plans, 0.0, card.prediction_type, card.final_alpha_cumprod).float()
-    coefficients = look_up(table, levels).permute(3, 0, 1, 2)[:, :, None]
+    coefficients = look_up(rule.coefficients(plans, 0.0).float(), levels).permute(3, 0, 1, 2)[:, :, None]
     return ddim_step(x, prediction, None, coefficients)

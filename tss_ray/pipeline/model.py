@@ -55,9 +55,11 @@ def check_model_fits(spec: JobSpec, card: ModelCard) -> None:
     if spec.budget.by_tile and card.num_steps is not None:
         raise SpecError(f"{card.model_id} was made for {card.num_steps} steps alone; leave budget.by_tile out")
     card.check_tile(spec.tiles.tile_px)
-    if spec.checkpoint.steering and not card.takes_prompt:
-        told = ", ".join(f"checkpoint.{name}" for name in spec.checkpoint.steering)
-        raise SpecError(f"{card.model_id} takes no prompt and no noise level; remove {told}")
+    if unused := [name for name in spec.checkpoint.steering if name not in card.steered_by]:
+        told = ", ".join(f"checkpoint.{name}" for name in unused)
+        raise SpecError(f"{card.model_id} takes no {' and no '.join(unused)}; remove {told}")
+    if spec.plan.eta and not card.transition.takes_eta:
+        raise SpecError(f"{card.model_id} adds the noise of its own rule at each step; leave plan.eta at 0")
     check_licence(card, spec.checkpoint)
     check_measured(spec, card.sha256)
 

@@ -14,12 +14,12 @@ import ray
 
 from tss_ray.budget.allocation import Choice
 from tss_ray.budget.controller import Controller, Seen
-from tss_ray.budget.target import assign
+from tss_ray.budget.target import assign, is_holdout
 from tss_ray.errors import SpecError
 from tss_ray.imaging.tiles import best_tile
 from tss_ray.pipeline.upscaler import Upscaler
 from tss_ray.spec import JobSpec, StoreSpec, TargetSpec
-from tss_ray.storage.key_list import KeyList
+from tss_ray.storage.key_list import KeyList, read_key_table
 from tss_ray.storage.ledger import read_rows
 from tss_ray.storage.promises import PromiseBook, Promised, outstanding, read_promises
 from tss_ray.storage.stores import open_store
@@ -29,7 +29,13 @@ class Promiser:
     """Wrapped into an actor by `promises`. Starts anew from what is on disk when its node dies."""
 
     def __init__(
-        self, output: str, store: StoreSpec, spec_hash: str, target: TargetSpec, num_todo: int, old: dict[str, Promised]
+        self,
+        output: str,
+        store: StoreSpec,
+        spec_hash: str,
+        target: TargetSpec,
+        key_list: KeyList,
+        old: dict[str, Promised],
     ) -> None:
         """Read what rows and promises there are. `old`: those of earlier runs, to images without a row."""
         opened = open_store(output, store)
@@ -42,14 +48,16 @@ class Promiser:
             if key not in old:
                 self._blocks[block] = promised
         self._book = PromiseBook(opened, spec_hash)
-        self._controller = Controller(target, num_todo, spent)
+        keys = (key for name in key_list.names for key in read_key_table(opened, name)["image_key"].to_pylist())
+        num_holdout = sum(is_holdout(target, key) for key in keys)
+        self._controller = Controller(target, key_list.num_todo, spent, num_holdout)
 
-    def promise(self, block: str, num_rows: int, images: Sequence[Seen]) -> list[Promised]:
-        """Return what each image is promised; written down before it is returned."""
+    def promise(self, block: str, keys: Sequence[str], images: Sequence[Seen]) -> list[Promised]:
+        """Return what each of `images`, the readable of `keys`, is promised; written down before it is returned."""
         known = self._blocks.get(block)
-        fresh = known or _promised(self._controller.choose(num_rows, images))
+        fresh = known or _promised(self._controller.choose(keys, images))
         each = [self._old.get(image.image_key, fresh) for image in images]
-        self._controller.promise_each(block, num_rows, images, [Choice(p.multiplier, p.share) for p in each])
+        self._controller.promise_each(block, keys, images, [Choice(p.multiplier, p.share) for p in each])
         if known is None:
             self._book.add(block, [image.image_key for image in images], each)
             self._blocks[block] = fresh
@@ -70,11 +78,12 @@ class BudgetedUpscaler(Upscaler):
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return the block's manifest rows, as `Upscaler` does."""
-        name = block_name(block["image_key"].to_pylist())
+        keys = block["image_key"].to_pylist()
+        name = block_name(keys)
         prepared = zip(block["num_steps"].to_pylist(), block["left_alone_by"].to_pylist(), strict=True)
         readable = [i for i, (steps, rule) in enumerate(prepared) if steps is not None and rule is None]
         seen = seen_images(block, readable, self._job)
-        told = ray.get(self._promiser.promise.remote(name, block.num_rows, seen)) if seen else []
+        told = ray.get(self._promiser.promise.remote(name, keys, seen)) if seen else []
         rows = super().__call__(promised_steps(block, readable, seen, told, self._job))
         taken = rows["device_seconds"].drop_null().to_pylist()
         self._promiser.record.remote(name, float(sum(taken)), computed_share(rows))
@@ -135,11 +144,7 @@ def promises(spec: JobSpec, spec_hash: str, key_list: KeyList, done: Callable[[s
     del done  # it holds the whole ledger
     # no CPU, because it must answer when every CPU is taken, and restarted without end
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
-    promiser = (
-        ray.remote(Promiser)
-        .options(**options)
-        .remote(spec.output, spec.store, spec_hash, target, key_list.num_todo, old)
-    )
+    promiser = ray.remote(Promiser).options(**options).remote(spec.output, spec.store, spec_hash, target, key_list, old)
     try:
         yield promiser
     finally:

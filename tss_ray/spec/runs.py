@@ -69,6 +69,7 @@ class CheckpointSpec(Group):
     negative_prompt: str = Field("", description="what they are not; with guidance_scale above 1")
     guidance_scale: float = Field(1.0, ge=1, le=30, description="above 1: a stronger prompt, by twice the work")
     noise_level: int = Field(20, ge=0, lt=1000, description="timestep whose noise is put on the input")
+    controlnet_conditioning_scale: float = Field(1.0, ge=0, le=2, description="how much a ControlNet adds")
 
     @property
     def steering(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from calibrations import make_calibration
 
 from tss_ray.budget.controller import Controller, Seen
 from tss_ray.budget.planning import Goal, Terms, solve, target_of
-from tss_ray.budget.target import assign, planned_choice
+from tss_ray.budget.target import assign, is_holdout, planned_choice
 from tss_ray.spec import TargetSpec
 
 NUM_IMAGES = 500
@@ -32,14 +32,20 @@ def images(seed: int, textured: float = 1.0) -> list[Seen]:
     ]
 
 
-def run(target: TargetSpec, dataset: list[Seen], pace: object, controlled: bool = True) -> float:
+def keys_of(group: list[Seen]) -> list[str]:
+    return [image.image_key for image in group]
+
+
+def run(
+    target: TargetSpec, dataset: list[Seen], pace: object, controlled: bool = True, num_holdout: int | None = None
+) -> float:
     """Run blocks as a job does, several at once; return what all took."""
-    controller = Controller(target, len(dataset))
+    controller = Controller(target, len(dataset), num_holdout=num_holdout)
     total, waiting = 0.0, []
     for first in range(0, len(dataset), BLOCK):
         group, name = dataset[first : first + BLOCK], f"{first}"
-        choice = controller.choose(len(group), group) if controlled else planned_choice(target)
-        controller.promise(name, len(group), group, choice)
+        choice = controller.choose(keys_of(group), group) if controlled else planned_choice(target)
+        controller.promise(name, keys_of(group), group, choice)
         taken = math.fsum(
             assign(target, choice, i.texture_score, i.image_key).cost_per_tile * i.num_tiles for i in group
         ) * pace(first / len(dataset))  # type: ignore[operator]
@@ -69,15 +75,25 @@ def test_a_dataset_unlike_its_sample_still_meets_the_cap(textured: float) -> Non
     assert run(target, images(9, textured), lambda at: 1.0) == pytest.approx(target.cap, rel=0.02)
 
 
+@pytest.mark.parametrize(("share", "seed"), [(0.02, 6), (0.04, 4), (0.04, 6)])
+def test_more_holdout_than_its_share_and_all_of_it_last_is_paid_from_the_cap(share: float, seed: int) -> None:
+    target = make_target(0.3, holdout_share=share)
+    dataset = sorted(images(seed), key=lambda image: is_holdout(target, image.image_key))
+    num_holdout = sum(is_holdout(target, image.image_key) for image in dataset)
+    assert num_holdout > 1.1 * share * NUM_IMAGES
+    assert run(target, dataset, lambda at: 1.0, num_holdout=num_holdout) == pytest.approx(target.cap, rel=0.01)
+    assert run(target, dataset, lambda at: 1.0) > 1.015 * (target.cap or 0)  # as many as their share: too few are paid
+
+
 def test_what_earlier_runs_took_is_gone_from_the_cap() -> None:
     target = make_target()
     fresh, late = Controller(target, 200), Controller(target, 200, 0.9 * (target.cap or 0))
-    assert late.choose(0, ()).multiplier > fresh.choose(0, ()).multiplier
+    assert late.choose((), ()).multiplier > fresh.choose((), ()).multiplier
 
 
 def test_a_cap_that_is_spent_leaves_the_lowest_rungs() -> None:
     target = make_target()
-    choice = Controller(target, 200, 2 * (target.cap or 0)).choose(0, ())
+    choice = Controller(target, 200, 2 * (target.cap or 0)).choose((), ())
     assert {assign(target, choice, i.texture_score, i.image_key).num_steps for i in images(1)} == {0, 8}  # 8: holdout
 
 
@@ -85,10 +101,10 @@ def test_a_block_that_is_tried_again_counts_once() -> None:
     target = make_target()
     controller = Controller(target, 100)
     group = images(2)[:10]
-    controller.promise("a", 10, group, planned_choice(target))
-    before = controller.choose(0, ())
-    controller.promise("a", 10, group, planned_choice(target))
-    assert controller.choose(0, ()) == before
+    controller.promise("a", keys_of(group), group, planned_choice(target))
+    before = controller.choose((), ())
+    controller.promise("a", keys_of(group), group, planned_choice(target))
+    assert controller.choose((), ()) == before
     controller.record("a", 3.0)
     controller.record("a", 3.0)
     assert controller.spent == 3.0
@@ -96,14 +112,15 @@ def test_a_block_that_is_tried_again_counts_once() -> None:
 
 def test_without_a_cap_and_at_the_end_the_plan_stands() -> None:
     target = make_target()
-    assert Controller(target.model_copy(update={"cap": None}), 10).choose(0, ()) == planned_choice(target)
-    assert Controller(target, 0).choose(0, ()) == planned_choice(target)
+    assert Controller(target.model_copy(update={"cap": None}), 10).choose((), ()) == planned_choice(target)
+    assert Controller(target, 0).choose((), ()) == planned_choice(target)
 
 
 def test_duplicates_say_nothing_of_the_pace() -> None:
     target, dataset = make_target(), images(0)
     controller = Controller(target, len(dataset))
     for name, share in (("all copies", 0.0), ("half", 0.5)):
-        controller.promise(name, BLOCK, dataset[:BLOCK], controller.choose(BLOCK, dataset[:BLOCK]))
+        group = dataset[:BLOCK]
+        controller.promise(name, keys_of(group), group, controller.choose(keys_of(group), group))
         controller.record(name, 1.5 * share * controller._open[name], share)
         assert controller.pace == (1.0 if name == "all copies" else pytest.approx(1.5))

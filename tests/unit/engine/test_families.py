@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from checkpoints import write_ldm, write_sd_upscaler
+from checkpoints import write_ldm, write_sd_controlnet, write_sd_upscaler
 from crowds import assert_a_crowd_changes_nothing
+from resshift import write_resshift
 from tiny import write_tiny_model
 
 from tss_ray.diffusion.spatial import level_parameters
@@ -32,6 +33,9 @@ FAMILIES: dict[str, tuple[Callable[[Path], Path], LoadSettings]] = {
     "ldm_sr": (write_ldm, LoadSettings()),
     "sd_upscaler": (write_sd_upscaler, LoadSettings()),
     "sd_upscaler, guided": (write_sd_upscaler, GUIDED),
+    "sd_controlnet": (write_sd_controlnet, LoadSettings()),
+    "sd_controlnet, guided": (write_sd_controlnet, GUIDED),
+    "resshift": (write_resshift, LoadSettings()),
 }
 
 
@@ -85,6 +89,17 @@ def test_levels_of_one_plan_are_that_plan_and_others_are_not(
     for one, other in zip(flat.tiles, expected.tiles, strict=True):
         assert torch.allclose(one, other, atol=1e-4)
     assert not all(torch.allclose(a, b, atol=1e-3) for a, b in zip(uneven.tiles, expected.tiles, strict=True))
+
+
+def test_each_tile_runs_the_plan_of_its_own(
+    model: SuperResolutionModel, make_request: MakeRequest, run_all: RunAll
+) -> None:
+    request = make_request("a", 16, 40, 3)  # tiles at 0, 12 and 24 px
+    plans = [make_plan(50, num_steps, "uniform") for num_steps in (1, 3, 2)]
+    dealt = run_all([dataclasses.replace(request, tile_plans=tuple(plans))], model=model)["a"]
+    for number, plan in enumerate(plans):
+        alone = run_all([dataclasses.replace(request, plan=plan)], model=model)["a"]
+        assert torch.equal(dealt.tiles[number], alone.tiles[number])
 
 
 def test_no_steps_is_exactly_the_bicubic_enlargement(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tss_ray.diffusion.spatial import level_parameters
 from tss_ray.diffusion.timesteps import make_plan, plan_table
+from tss_ray.diffusion.transition import Ddim
 from tss_ray.engine.engine import Engine
 from tss_ray.engine.state import DenoisedImage, ImageRequest
 from tss_ray.errors import EngineError
@@ -167,11 +168,9 @@ def _fast_engine() -> Engine:
     """Return an engine whose network does nothing."""
 
     class Nothing:
-        alphas_cumprod = torch.linspace(0.99, 0.01, 50, dtype=torch.float64)
-
         class card:  # noqa: N801
-            prediction_type = "x0"
-            final_alpha_cumprod, paints_pixels, takes_noisy_lr = 1.0, False, False
+            transition = Ddim(torch.linspace(0.99, 0.01, 50, dtype=torch.float64), "x0")
+            num_timesteps, paints_pixels, takes_noisy_lr = 50, False, False
             check_tile = staticmethod(lambda tile_px: None)
 
         latent_shape = staticmethod(lambda tile_px: (3, tile_px, tile_px))

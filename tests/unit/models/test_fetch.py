@@ -119,6 +119,18 @@ def test_of_a_checkpoint_only_what_is_needed_is_taken() -> None:
     assert wanted(names, allow_pickles=True) == sorted([*text, *safe, "text_encoder/pytorch_model.bin"])
 
 
+def test_of_a_resshift_folder_the_configuration_and_one_file_of_each_weights_are_taken() -> None:
+    names = ["README.md", "card.json", "realsr.yaml", "net.pth", "net.safetensors", "autoencoder_vq_f4.pth", "a/b.pth"]
+    assert wanted(names, allow_pickles=False) == ["card.json", "net.safetensors", "realsr.yaml"]
+    assert wanted(names, allow_pickles=True) == [
+        "autoencoder_vq_f4.pth",
+        "card.json",
+        "net.safetensors",
+        "realsr.yaml",
+    ]
+    assert wanted(["model_index.json", "v1.yaml", "v1.safetensors"], allow_pickles=True) == ["model_index.json"]
+
+
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 

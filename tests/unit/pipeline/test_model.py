@@ -4,6 +4,8 @@ import logging
 from pathlib import Path
 
 import pytest
+from checkpoints import write_sd_controlnet
+from resshift import write_resshift
 from tiny import write_tiny_model
 
 from tss_ray.errors import SpecError
@@ -42,8 +44,15 @@ def test_more_steps_than_timesteps_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_prompt_for_a_model_that_takes_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"takes no prompt and no noise level; remove checkpoint\.prompt"):
+    with pytest.raises(SpecError, match=r"takes no prompt; remove checkpoint\.prompt"):
         check(job(write_tiny_model(tmp_path / "m"), checkpoint__prompt="a cat"))
+
+
+def test_a_setting_of_another_family_is_refused(tmp_path: Path) -> None:
+    model = write_sd_controlnet(tmp_path / "m")
+    check(job(model, checkpoint__prompt="a cat", checkpoint__controlnet_conditioning_scale=0.8))
+    with pytest.raises(SpecError, match=r"takes no noise_level; remove checkpoint\.noise_level$"):
+        check(job(model, checkpoint__prompt="a cat", checkpoint__noise_level=10))
 
 
 def test_a_licence_that_forbids_the_use_is_refused(tmp_path: Path) -> None:
@@ -61,3 +70,10 @@ def test_a_licence_with_limits_is_warned_of(tmp_path: Path, caplog: pytest.LogCa
     with caplog.at_level(logging.WARNING):
         check(job(write_tiny_model(tmp_path / "n"), checkpoint__use="commercial"))
     assert not caplog.text
+
+
+def test_a_share_of_noise_for_a_model_with_a_rule_of_its_own_is_refused(tmp_path: Path) -> None:
+    model = write_resshift(tmp_path / "resshift")
+    check(job(model))
+    with pytest.raises(SpecError, match=r"leave plan\.eta at 0"):
+        check(job(model, plan__eta=0.5))

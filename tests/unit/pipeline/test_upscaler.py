@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from checkpoints import write_ldm, write_sd_upscaler
+from checkpoints import write_ldm, write_sd_controlnet, write_sd_upscaler
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -138,6 +138,7 @@ def test_what_was_not_fetched_when_the_run_was_stopped_stays_pending(
     [
         (write_ldm, "vqvae", {}),
         (write_sd_upscaler, "vae", {"checkpoint.prompt": "a cat", "checkpoint.guidance_scale": 2.0}),
+        (write_sd_controlnet, "vae", {"checkpoint.controlnet_conditioning_scale": 0.9}),
     ],
 )
 def test_a_checkpoint_of_diffusers_goes_all_the_way_to_a_file(
