@@ -1,6 +1,7 @@
 """The S3 store against a real server: odd keys, pages, faults and refusals."""
 
 import pickle
+import random
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +13,7 @@ from tss_ray.errors import AccessRefusedError, ImageError, ObjectNotFoundError, 
 from tss_ray.imaging.decode import decode
 from tss_ray.pipeline.prepare import Prepare
 from tss_ray.spec import StoreSpec, load_spec
-from tss_ray.storage import s3_client
+from tss_ray.storage import s3, s3_client
 from tss_ray.storage.s3_client import _client_of, client
 from tss_ray.storage.stores import open_store
 from tss_ray.storage.tries import TRIES
@@ -174,6 +175,21 @@ def through(proxy, bucket, s3_spec, **settings):
     return open_store(f"s3://{bucket}", s3_spec.model_copy(update={"s3_endpoint_url": proxy.url, **settings}))
 
 
+@pytest.mark.parametrize("most", [s3._MAX_PUT_BYTES, 1_000_000])
+def test_a_file_is_stored_in_one_put_or_above_what_a_put_may_hold_in_parts(
+    bucket, s3_spec, s3_server, tmp_path, monkeypatch, most: int
+):
+    monkeypatch.setattr(s3, "_MAX_PUT_BYTES", most)
+    data = random.Random(0).randbytes(9_000_001)
+    (tmp_path / "a").write_bytes(data)
+    store = open_store(f"s3://{bucket}", s3_spec)
+    store.write_file("a.tiff", str(tmp_path / "a"), "image/tiff")
+    assert store.read("a.tiff") == data
+    head = s3_server.admin().head_object(Bucket=bucket, Key="a.tiff")
+    assert head["ContentType"] == "image/tiff"
+    assert ("-" in head["ETag"]) == (most < len(data))
+
+
 @pytest.fixture
 def short_timeout(monkeypatch, fresh_clients):
     monkeypatch.setattr(s3_client, "_READ_TIMEOUT_S", 1)
@@ -192,11 +208,16 @@ def test_broken_and_refused_gets_are_tried_again(bucket, s3_spec, s3_server, fau
 
 
 @pytest.mark.usefixtures("short_timeout")
+@pytest.mark.parametrize("from_file", [False, True])
 @pytest.mark.parametrize("fault", ["busy", "error", "reset", "stall", "drop_answer"])
-def test_broken_and_refused_puts_are_tried_again_and_stored_once(bucket, s3_spec, s3_server, fault: Fault):
+def test_broken_and_refused_puts_are_tried_again_and_stored_once(
+    bucket, s3_spec, s3_server, tmp_path, fault: Fault, from_file: bool
+):
     data = bytes(range(256)) * 400
+    (tmp_path / "a").write_bytes(data)
     with fault_proxy(s3_server.endpoint_url, fault, num_faults=2, method="PUT") as proxy:
-        through(proxy, bucket, s3_spec).write("a.png", data)
+        store = through(proxy, bucket, s3_spec)
+        store.write_file("a.png", str(tmp_path / "a")) if from_file else store.write("a.png", data)
         assert proxy.num_faults == 2
     store = open_store(f"s3://{bucket}", s3_spec)
     assert store.read("a.png") == data
