@@ -35,6 +35,7 @@ from tss_ray.engine.device import pick_device
 from tss_ray.engine.thread import EngineThread
 from tss_ray.imaging.decode import decode
 from tss_ray.models.registry import load_model
+from tss_ray.pipeline.model import JobCards
 from tss_ray.pipeline.prepare import Prepare
 from tss_ray.pipeline.streamer import Streamer
 from tss_ray.pipeline.upscaler import make_engine
@@ -75,9 +76,9 @@ def measure(width: int, height: int, arguments: argparse.Namespace) -> Row:
         spec = load_spec(None, {"input": folder, "output": f"{folder}/out"} | settings)
         device = pick_device(False)
         model = load_model(spec.model, device, torch.float32)
-        with EngineThread(make_engine(spec, model, device), 1) as engine:
+        with EngineThread(make_engine(spec, (model,), device), 1) as engine:
             output = open_store(spec.output, spec.store)
-            streamer = Streamer(spec, engine, model.card, output, _Never(), lambda row, denoised: row)
+            streamer = Streamer(spec, engine, JobCards(model.card), output, _Never(), lambda row, denoised: row)
             for size in ((64, 64), (width, height)):
                 path = Path(folder) / "a.png"
                 write_slope(path, *size)

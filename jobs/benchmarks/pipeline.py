@@ -172,7 +172,7 @@ def run_engine(bench: Bench) -> tuple[float, float]:
     threads = torch.get_num_threads()
     total = model.card.num_timesteps
     side_s, decoded = _on_one_thread(lambda: [_prepare(spec, total, *file) for file in bench.files.items()])
-    with EngineThread(make_engine(spec, model, device), threads) as engine:
+    with EngineThread(make_engine(spec, (model,), device), threads) as engine:
         began = time.perf_counter()
         futures: list[Future[DenoisedImage]] = [engine.submit(request) for request in decoded]
         images = [future.result() for future in futures]

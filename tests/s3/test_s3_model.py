@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from tss_ray.cli import app
 from tss_ray.errors import SpecError, StorageError
 from tss_ray.models.registry import check_model
-from tss_ray.pipeline.model import job_card, job_model
+from tss_ray.pipeline.model import job_cards, job_models
 from tss_ray.quality.pyiqa_metrics import check_metrics
 from tss_ray.spec import load_spec
 from tss_ray.storage.stores import open_store
@@ -35,13 +35,13 @@ def test_a_checkpoint_in_a_bucket_loads_and_is_the_one_of_the_folder(bucket, s3_
         "checkpoint.cache": str(tmp_path / "cache"),
     }
     spec = load_spec(None, settings)
-    assert job_card(spec).sha256 == check_model(str(folder)).sha256
-    assert job_model(spec, torch.device("cpu"), torch.float32).card.family == "ldm_sr"
+    assert job_cards(spec).main.sha256 == check_model(str(folder)).sha256
+    assert job_models(spec, torch.device("cpu"), torch.float32)[0].card.family == "ldm_sr"
     fetched = [file for file in (tmp_path / "cache").rglob("*") if file.is_file() and file.suffix != ".lock"]
     assert {file.name for file in fetched} >= {"model_index.json", "diffusion_pytorch_model.safetensors"}
     assert "README.md" not in {file.name for file in fetched}
     with pytest.raises(StorageError, match="there is no bucket"):
-        job_card(load_spec(None, settings | {"model": f"s3://{bucket}-none/ldm"}))
+        job_cards(load_spec(None, settings | {"model": f"s3://{bucket}-none/ldm"}))
 
 
 def test_a_metric_s_weights_are_staged_from_a_bucket_and_then_it_can_be_measured(

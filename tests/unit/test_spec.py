@@ -82,6 +82,7 @@ OTHER = {
 
 HARMLESS = {
     "model": "another",
+    "one_step_model": "another",
     "input": "elsewhere",
     "output": "elsewhere",
     "strict": True,
@@ -130,6 +131,13 @@ def test_the_hash_does_not_change_with_where_and_on_what_the_job_runs(name: str)
 
 def test_every_setting_is_known_to_the_two_tests_above() -> None:
     assert leaves(build()) == OTHER.keys() | HARMLESS.keys()
+
+
+def test_hashes_that_there_were_before_a_second_model_are_the_same() -> None:
+    assert build(model="a").spec_hash("0" * 64) == "ee10cec5ccce9ece"
+    target = {"budget.policy": "target", "budget.target": OTHER["budget.target"]}
+    assert load_spec(None, PLACES | target).spec_hash("0" * 64) == "41f4c77eed35fd59"
+    assert build().spec_hash("0" * 64, "1" * 64) != build().spec_hash("0" * 64)
 
 
 def test_the_hash_changes_with_the_weights() -> None:

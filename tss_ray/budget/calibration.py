@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tss_ray.budget.allocation import Curve
-from tss_ray.errors import InputError
+from tss_ray.errors import InputError, SpecError
 
 Floats = NDArray[np.float64]
 
@@ -87,6 +87,8 @@ class Facts:
     plan_settings: str
     """The plan's settings as JSON with sorted keys."""
     image_format: str
+    one_step_sha256: str | None = None
+    """Of the model that ran rung 1 in the other's place."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,8 @@ class Calibration:
     def costs(self) -> Floats:
         """Device-seconds of a tile on each rung, (1 + RESAMPLES, rungs): overhead + steps · seconds, fitted to all.
 
-        A line, because that is what the engine does, and because single rungs of a busy machine stray.
+        A line, because that is what the engine does, and because single rungs of a busy machine stray. A rung that
+        another model ran costs what was measured on it. Raises SpecError where that is no less than the rung above.
         """
         steps = np.array(self.facts.ladder, np.float64)
         keys = [key for group in self.sampled for key in group]
@@ -146,11 +149,18 @@ class Calibration:
         tiles = np.array([self._by_image[key][0].crop_tiles for key in keys], np.float64)[:, None]
         both = _means(np.concatenate([seconds, tiles], 1), seed=_SEED)
         per_tile = both[:, :-1] / both[:, -1:]
-        taken = steps > 0
-        if not taken.any():
-            return np.zeros_like(per_tile)
-        slope, overhead = _lines(steps[taken], per_tile[:, taken])
-        return np.where(taken, overhead[:, None] + slope[:, None] * steps, 0.0)
+        another = (steps == 1) & (self.facts.one_step_sha256 is not None)
+        taken = (steps > 0) & ~another
+        found = np.where(another, per_tile, 0.0)
+        if taken.any():
+            slope, overhead = _lines(steps[taken], per_tile[:, taken])
+            found = np.where(taken, overhead[:, None] + slope[:, None] * steps, found)
+        if another.any() and (cheaper := steps[taken & (found[0] <= found[0, another])]).size:
+            raise SpecError(
+                f"the one-step model takes {found[0, another][0]:.3g} device-seconds a tile, no less than "
+                f"{cheaper[-1]:.0f} steps of the other; leave 2 to {cheaper[-1]:.0f} out of budget.ladder, plan again"
+            )
+        return found
 
     @cached_property
     def sampled(self) -> tuple[tuple[str, ...], ...]:

@@ -250,6 +250,7 @@ def target_of(plan: Plan, controller: bool = True) -> TargetSpec:
         controller=controller,
         measured=MeasuredWith(
             model_sha256=facts.model_sha256,
+            one_step_sha256=facts.one_step_sha256,
             tile_px=facts.tile_px,
             overlap_px=facts.overlap_px,
             plan=facts.plan_settings,

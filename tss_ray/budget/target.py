@@ -35,13 +35,14 @@ def plan_settings(plan: PlanSpec) -> str:
     return json.dumps(plan.model_dump(mode="json"), sort_keys=True)
 
 
-def check_measured(spec: JobSpec, model_sha256: str) -> None:
-    """Raise SpecError where the plan was measured with another model, other tiles or other timesteps than the job's."""
+def check_measured(spec: JobSpec, model_sha256: str, one_step_sha256: str | None = None) -> None:
+    """Raise SpecError where the plan was measured with other models, other tiles or other timesteps than the job's."""
     target = spec.budget.target
     if spec.budget.policy != "target" or target is None:
         return
     ours = {
         "model_sha256": model_sha256,
+        "one_step_sha256": one_step_sha256,
         "tile_px": spec.tiles.tile_px,
         "overlap_px": spec.tiles.overlap_px,
         "plan": plan_settings(spec.plan),

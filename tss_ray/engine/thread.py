@@ -12,6 +12,7 @@ from typing import Self
 import torch
 
 from tss_ray.engine.engine import Engine, EngineStats
+from tss_ray.engine.pair import EnginePair
 from tss_ray.engine.state import DenoisedImage, ImageRequest
 from tss_ray.engine.stream import TileStream
 from tss_ray.errors import EngineError
@@ -19,13 +20,13 @@ from tss_ray.imaging.tiles import TileGrid
 
 
 class EngineThread:
-    """Runs an Engine; `submit` may be called from any thread.
+    """Runs an Engine, or a pair; `submit` may be called from any thread.
 
     Threads rather than coroutines, and one owner: several threads on one CUDA device crash, and an event loop stalls
     under backpressure.
     """
 
-    def __init__(self, engine: Engine, num_threads: int | None = None) -> None:
+    def __init__(self, engine: Engine | EnginePair, num_threads: int | None = None) -> None:
         """Start the thread, with so many torch threads at its command; None: as many as torch takes by default.
 
         torch keeps the number for each thread, so callers may set their own to 1 and leave the cores to the engine.

@@ -21,7 +21,7 @@ from tss_ray.budget.calibration import Calibration, Facts, RungTaken, Scanned, b
 from tss_ray.budget.target import plan_settings
 from tss_ray.engine.compose import compose
 from tss_ray.engine.device import default_max_batch, device_name, pick_device, pick_dtype
-from tss_ray.engine.engine import Engine
+from tss_ray.engine.pair import engine_of
 from tss_ray.engine.state import DenoisedImage, ImageRequest
 from tss_ray.errors import ImageError, InputError, SpecError, StorageError
 from tss_ray.imaging.channels import from_model_planes, to_model_rgb
@@ -31,7 +31,7 @@ from tss_ray.imaging.pixels import Pixels
 from tss_ray.imaging.planes import to_planes
 from tss_ray.imaging.resample import upsample
 from tss_ray.imaging.tiles import best_tile
-from tss_ray.pipeline.model import job_model
+from tss_ray.pipeline.model import JobCards, job_models
 from tss_ray.pipeline.plans import image_request
 from tss_ray.pipeline.probe import probe
 from tss_ray.quality.detail import detail_score
@@ -97,7 +97,7 @@ def calibrate(
     shown = {each.image_key for each in stratified(chosen, edges, _EXAMPLES_PER_BIN * (len(edges) + 1))}
     for first in range(0, len(chosen), _IMAGES_AT_ONCE):
         group = chosen[first : first + _IMAGES_AT_ONCE]
-        crops = [_crop(spec, bench.model.card.scale, each, uris[each.image_key], reference) for each in group]
+        crops = [_crop(spec, bench.cards.main.scale, each, uris[each.image_key], reference) for each in group]
         rungs += bench.ladder(crops, score_name, shown)
         progress("ladder", first + len(group), len(chosen))
     return Calibration(_facts(spec, bench, listed, score_name), tuple(scanned), tuple(rungs), edges)
@@ -212,12 +212,13 @@ class _Bench:
         if spec.compute.threads_per_actor and self.device.type == "cpu":
             torch.set_num_threads(spec.compute.threads_per_actor)
         self.dtype = pick_dtype(spec.compute.dtype, self.device)
-        self.model = job_model(spec, self.device, self.dtype)
-        self.model.card.check_steps(spec.budget.ladder)
+        models = job_models(spec, self.device, self.dtype)
+        self.cards = JobCards(*(model.card for model in models))
+        self.cards.check_steps(spec.budget.ladder)
         self.max_batch = spec.compute.max_batch or default_max_batch(self.device)
         tiles = spec.tiles
-        self._engine = Engine(
-            self.model,
+        self._engine = engine_of(
+            models,
             self.device,
             self.max_batch,
             tiles.tile_px,
@@ -226,7 +227,8 @@ class _Bench:
             tiles.sides,
         )
         flat = np.zeros((tiles.tile_px, tiles.tile_px, 3), np.uint8)
-        self._run([self._request(f"warm-up/{number}", flat, 2) for number in range(self.max_batch)])
+        for num_steps in (2, 1)[: len(models)]:
+            self._run([self._request(f"warm-up/{number}", flat, num_steps) for number in range(self.max_batch)])
 
     def ladder(self, crops: Sequence[_Crop], score_name: str, shown: set[str]) -> Iterator[RungTaken]:
         """Yield every rung of every crop; the longest plans start first, so that short ones fill the batch's end."""
@@ -236,7 +238,8 @@ class _Bench:
             yield self._taken(crop, num, done, score_name, crop.image_key in shown)
 
     def _request(self, key: str, rgb: NDArray[np.uint8], num_steps: int) -> ImageRequest:
-        return image_request(self._spec.plan, self.model.card.num_timesteps, key, rgb, num_steps, self._spec.seed)
+        num_timesteps = self.cards.at(num_steps).num_timesteps
+        return image_request(self._spec.plan, num_timesteps, key, rgb, num_steps, self._spec.seed)
 
     def _run(self, requests: Sequence[ImageRequest]) -> list[DenoisedImage]:
         futures: list[Future[DenoisedImage]] = [Future() for _ in requests]
@@ -248,7 +251,7 @@ class _Bench:
         return [future.result(timeout=0) for future in futures]
 
     def _taken(self, crop: _Crop, num_steps: int, done: DenoisedImage, score_name: str, is_shown: bool) -> RungTaken:
-        options, scale = self._spec.encode, self.model.card.scale
+        options, scale = self._spec.encode, self.cards.main.scale
         sr = compose(done, scale)
         pixels = _as_file(sr, crop.pixels, scale)
         image_format = cast(Format, output_format(crop.image_key, options.format))
@@ -294,8 +297,9 @@ def _facts(spec: JobSpec, bench: _Bench, listed: Listed, score_name: str) -> Fac
         listed_bytes=listed.listed_bytes,
         score_name=score_name,
         ladder=spec.budget.ladder,
-        model_id=bench.model.card.model_id,
-        model_sha256=bench.model.card.sha256,
+        model_id=bench.cards.main.model_id,
+        model_sha256=bench.cards.main.sha256,
+        one_step_sha256=None if bench.cards.one_step is None else bench.cards.one_step.sha256,
         device=device_name(bench.device),
         dtype=str(bench.dtype).removeprefix("torch."),
         max_batch=bench.max_batch,

@@ -23,7 +23,7 @@ from tss_ray.pipeline.commit import Totals
 from tss_ray.pipeline.graph import run_graph
 from tss_ray.pipeline.measure import check_measuring
 from tss_ray.pipeline.meters import meters
-from tss_ray.pipeline.model import check_model_fits, job_card
+from tss_ray.pipeline.model import check_models_fit, job_cards
 from tss_ray.pipeline.monitor import Tally, start_monitor
 from tss_ray.pipeline.nodes import await_nodes, check_nodes
 from tss_ray.pipeline.placement import watched_placement
@@ -235,22 +235,28 @@ def _whole_ledger(output: Store, spec_hash: str) -> Ledger:
 
 def _absolute(spec: JobSpec) -> JobSpec:
     """Resolve local paths here: workers have working folders of their own."""
-    model = spec.model if spec.model in EMBEDDED or is_remote(spec.model) else absolute_uri(spec.model)
+    models = {"model": _absolute_model(spec.model)}
+    if spec.one_step_model is not None:
+        models["one_step_model"] = _absolute_model(spec.one_step_model)
     reference = spec.metrics.reference and absolute_uri(spec.metrics.reference)
     metrics = spec.metrics.model_copy(update={"reference": reference})
-    return spec.model_copy(update={"output": absolute_uri(spec.output), "model": model, "metrics": metrics})
+    return spec.model_copy(update={"output": absolute_uri(spec.output), "metrics": metrics, **models})
+
+
+def _absolute_model(name: str) -> str:
+    return name if name in EMBEDDED or is_remote(name) else absolute_uri(name)
 
 
 def _preflight(spec: JobSpec) -> tuple[Store, str, tuple[MetricFacts, ...]]:
     """Return the output store, the spec's hash and its metrics, or raise what would have stopped the job later."""
     check_output_outside_input(spec.input, spec.output)
-    card = job_card(spec)
-    check_model_fits(spec, card)
+    cards = job_cards(spec)
+    check_models_fit(spec, cards)
     output = open_store(spec.output, spec.store)
     output.check_writable()
     if metrics := check_measuring(spec):
         log.warning("metrics are measured with %s: its licence binds their use", licence())
-    return output, spec.spec_hash(card.sha256), metrics
+    return output, spec.spec_hash(*cards.sha256s), metrics
 
 
 def _spec_record(spec: JobSpec, spec_hash: str) -> bytes:

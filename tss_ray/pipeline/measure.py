@@ -27,7 +27,7 @@ from tss_ray.imaging.planes import to_pixels, to_planes
 from tss_ray.imaging.resample import upsample, upsample_rows
 from tss_ray.pipeline.finish import resized
 from tss_ray.pipeline.journal import DEATHS_ALONE, WatchedBlock
-from tss_ray.pipeline.model import job_card
+from tss_ray.pipeline.model import job_cards
 from tss_ray.pipeline.monitor import MonitorLink
 from tss_ray.pipeline.rows import FILE
 from tss_ray.quality.pyiqa_metrics import MetricFacts, PictureMetric, check_metrics
@@ -114,7 +114,7 @@ class Measurer:
 
     def __init__(self, spec: JobSpec, make: Callable[[str], PictureMetric] = PictureMetric) -> None:
         """Make the metrics of a job. Raises SpecError where one cannot be made."""
-        self._spec, self._scale = spec, job_card(spec).scale
+        self._spec, self._scale = spec, job_cards(spec).main.scale
         self._metrics = [make(name) for name in spec.metrics.names]
         reference = spec.metrics.reference
         self._references = None if reference is None else open_store(reference, spec.store)

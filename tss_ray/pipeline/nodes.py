@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tss_ray.errors import SpecError, TssRayError
 from tss_ray.pipeline.measure import check_measuring
-from tss_ray.pipeline.model import job_card
+from tss_ray.pipeline.model import job_cards
 from tss_ray.spec import ComputeSpec, JobSpec
 from tss_ray.storage.stores import open_store
 
@@ -93,8 +93,9 @@ def examine(spec: JobSpec, spec_hash: str) -> str:
     Return what is wrong, or nothing.
     """
     try:
-        if spec.spec_hash(job_card(spec).sha256) != spec_hash:
-            return f"the model {spec.model} has other weights here"
+        if spec.spec_hash(*job_cards(spec).sha256s) != spec_hash:
+            told = spec.model if spec.one_step_model is None else f"{spec.model} or {spec.one_step_model}"
+            return f"the model {told} has other weights here"
         open_store(spec.output, spec.store).check_writable()
         check_measuring(spec)
     except TssRayError as error:

@@ -17,6 +17,7 @@ from tss_ray.imaging.channels import to_model_rgb
 from tss_ray.models.card import ModelCard
 from tss_ray.pipeline.finish import Streamed, finish_streamed
 from tss_ray.pipeline.large import pixels_again
+from tss_ray.pipeline.model import JobCards
 from tss_ray.pipeline.plans import row_request
 from tss_ray.pipeline.rows import PreparedImage
 from tss_ray.records import ManifestRow
@@ -40,13 +41,13 @@ class Streamer:
         self,
         spec: JobSpec,
         engine: EngineThread,
-        card: ModelCard,
+        cards: JobCards,
         output: Store,
         stopping: Stopping,
         described: Callable[[ManifestRow, DenoisedImage], ManifestRow],
     ) -> None:
         """Take the actor's parts; `described` writes into a row what the engine did."""
-        self._spec, self._engine, self._card, self._output = spec, engine, card, output
+        self._spec, self._engine, self._cards, self._output = spec, engine, cards, output
         self._stopping, self._described = stopping, described
 
     def upscale(self, image: PreparedImage) -> ManifestRow | None:
@@ -64,7 +65,7 @@ class Streamer:
         try:
             return self._written(image)
         except GateError as error:
-            num_steps = another_rung(self._spec.budget, row.num_steps or 0, self._card.num_steps)
+            num_steps = another_rung(self._spec.budget, row.num_steps or 0, self._cards.num_steps)
             row = replace(row, attempt=2, refused_for=error.kind, num_steps=num_steps)
         except CancelledError:
             return None
@@ -78,10 +79,11 @@ class Streamer:
     def _written(self, image: PreparedImage) -> ManifestRow:
         """Stream, encode, upload. The object is there before its row is: the row proves it."""
         began, row, options = time.perf_counter(), image.row, self._spec.encode
-        stream, denoised = self._begun(image)
+        card = self._cards.at(row.num_steps or 0)
+        stream, denoised = self._begun(image, card)
         with tempfile.NamedTemporaryFile(prefix="tss-ray-large-") as file:
             try:
-                written = finish_streamed(self._spec, image, stream, self._card, cast(BinaryIO, file), self._overdue)
+                written = finish_streamed(self._spec, image, stream, card, cast(BinaryIO, file), self._overdue)
             except BaseException:
                 if stream is not None:
                     stream.give_up()
@@ -123,11 +125,11 @@ class Streamer:
             upload_s=time.perf_counter() - composed,
         )
 
-    def _begun(self, image: PreparedImage) -> tuple[TileStream | None, DenoisedImage]:
+    def _begun(self, image: PreparedImage, card: ModelCard) -> tuple[TileStream | None, DenoisedImage]:
         """Return the stream of an image's tiles and what the engine has to say of an image of none."""
         assert image.pixels is not None
         rgb = to_model_rgb(image.pixels, image.linear)
-        request = row_request(self._spec, self._card, image.row, rgb, self._engine.grid)
+        request = row_request(self._spec, card, image.row, rgb, self._engine.grid)
         stream = self._engine.stream(request)
         nothing = DenoisedImage(request, stream.grid, [], 0.0, 0.0, 0.0)
         if request.num_steps:

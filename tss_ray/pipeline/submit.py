@@ -168,9 +168,10 @@ class Jobs:
 
 def check_portable(spec: JobSpec) -> None:
     """Raise SpecError for a path that means nothing on another machine."""
-    model = {} if spec.model in EMBEDDED else {"model": spec.model}
+    models = {"model": spec.model, "one_step_model": spec.one_step_model}
+    models = {name: value for name, value in models.items() if value is not None and value not in EMBEDDED}
     reference = {} if spec.metrics.reference is None else {"metrics.reference": spec.metrics.reference}
-    for name, value in {"input": spec.input, "output": spec.output, **model, **reference}.items():
+    for name, value in {"input": spec.input, "output": spec.output, **models, **reference}.items():
         if "://" not in value and not value.startswith("/"):
             raise SpecError(
                 f"{name}={value}: a relative path means nothing on a cluster; give a URL, or the absolute path of a "

@@ -8,6 +8,7 @@ import hashlib
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
@@ -24,6 +25,7 @@ from tss_ray.budget.policy import another_rung
 from tss_ray.engine.device import default_max_batch, device_name, pick_compile, pick_device, pick_dtype
 from tss_ray.engine.engine import Engine
 from tss_ray.engine.memory import fitting_batch
+from tss_ray.engine.pair import EnginePair, engine_of
 from tss_ray.engine.runner import Runner
 from tss_ray.engine.state import DenoisedImage
 from tss_ray.engine.thread import EngineThread
@@ -35,7 +37,7 @@ from tss_ray.pipeline.finish import finish
 from tss_ray.pipeline.floor import Floor
 from tss_ray.pipeline.journal import DEATHS_ALONE, KILLED, WatchedBlock
 from tss_ray.pipeline.meters import meters, tell_upscaled
-from tss_ray.pipeline.model import job_model
+from tss_ray.pipeline.model import JobCards, job_models
 from tss_ray.pipeline.monitor import MonitorLink, Tally, worker_logs
 from tss_ray.pipeline.plans import row_request
 from tss_ray.pipeline.pulse import Pulse, actor_name
@@ -57,37 +59,43 @@ _KILLER = (
 )
 
 
-def make_engine(spec: JobSpec, model: SuperResolutionModel, device: torch.device) -> Engine:
+def make_engine(spec: JobSpec, models: Sequence[SuperResolutionModel], device: torch.device) -> Engine | EnginePair:
     """Return the engine of a job; without compute.max_batch it holds the default batch, or what fits into memory."""
     compute, tiles, num_levels = spec.compute, spec.tiles, spec.plan.num_levels
+
+    def try_each() -> None:
+        for model in models:
+            Runner(model, device).try_tiles(range(1), tiles.tile_px, num_levels)
+
     max_batch = compute.max_batch or fitting_batch(
         default_max_batch(device),
         device,
-        lambda: Runner(model, device).try_tiles(range(1), tiles.tile_px, num_levels),
+        try_each,
         share=min(1.0, compute.gpus_per_actor or 1.0),
     )
-    log.info("%s on %s, at most %d tiles a batch", model.card.model_id, device, max_batch)
-    return Engine(model, device, max_batch, tiles.tile_px, tiles.overlap_px, num_levels, tiles.sides)
+    told = " and ".join(model.card.model_id for model in models)
+    log.info("%s on %s, at most %d tiles a batch", told, device, max_batch)
+    return engine_of(models, device, max_batch, tiles.tile_px, tiles.overlap_px, num_levels, tiles.sides)
 
 
 class Upscaler:
-    """One model on one device, fed by several threads."""
+    """A job's model, or both, on one device, fed by several threads."""
 
     def __init__(self, spec: JobSpec, use_gpu: bool, threads: int, monitor: Any) -> None:  # noqa: ANN401
-        """Load the model and start its thread. Raises ModelError if the weights are not what their card says."""
+        """Load what runs and start its thread. Raises ModelError if the weights are not what their card says."""
         torch.set_num_threads(threads)
         self._spec, self._monitor = spec, monitor
         device, compute = pick_device(use_gpu), spec.compute
-        model = job_model(spec, device, pick_dtype(compute.dtype, device), pick_compile(compute.compile))
-        self._card, self._device_name = model.card, device_name(device)
-        self._engine = EngineThread(make_engine(spec, model, device), threads)
+        models = job_models(spec, device, pick_dtype(compute.dtype, device), pick_compile(compute.compile))
+        self._cards, self._device_name = JobCards(*(model.card for model in models)), device_name(device)
+        self._engine = EngineThread(make_engine(spec, models, device), threads)
         self._output = open_store(spec.output, spec.store)
         self._link, self._floor, self._twins = MonitorLink(monitor), Floor(), Twins()
         self._files: dict[str, bytes] = {}
         """Finished ones of blocks that go into shards, by image_key."""
         self._pulse = Pulse(self._engine, meters(), actor_name()) if ray.is_initialized() else None
         self._one_large = threading.Lock()
-        self._streamer = Streamer(spec, self._engine, self._card, self._output, self._link, self._described)
+        self._streamer = Streamer(spec, self._engine, self._cards, self._output, self._link, self._described)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return the block's manifest rows, in order; what was not begun when the run was stopped stays pending."""
@@ -171,7 +179,8 @@ class Upscaler:
         return self._submit(image.row, to_model_rgb(image.pixels, image.linear))
 
     def _submit(self, row: ManifestRow, rgb: NDArray[np.uint8]) -> "Future[DenoisedImage]":
-        return self._engine.submit(row_request(self._spec, self._card, row, rgb, self._engine.grid))
+        card = self._cards.at(row.num_steps or 0)
+        return self._engine.submit(row_request(self._spec, card, row, rgb, self._engine.grid))
 
     def _finish(self, image: PreparedImage, future: "Future[DenoisedImage] | None") -> ManifestRow:
         row = image.row
@@ -203,7 +212,7 @@ class Upscaler:
             except GateError as error:
                 if row.refused_for is not None:
                     return described.quarantined(error.kind, refused(row, error.kind))
-                num_steps = another_rung(self._spec.budget, row.num_steps or 0, self._card.num_steps)
+                num_steps = another_rung(self._spec.budget, row.num_steps or 0, self._cards.num_steps)
                 row = replace(row, attempt=2, refused_for=error.kind, num_steps=num_steps)
                 row = replace(row, refused_device_s=denoised.device_seconds)
                 future = self._submit(row, denoised.request.lr)
@@ -236,7 +245,7 @@ class Upscaler:
                 return None
 
     def _described(self, row: ManifestRow, denoised: DenoisedImage) -> ManifestRow:
-        plan = self._spec.plan
+        plan, card = self._spec.plan, self._cards.at(denoised.request.num_steps)
         a_range, n_range = plan.ranges(denoised.request.num_steps)
         return replace(
             row,
@@ -253,8 +262,8 @@ class Upscaler:
             eta=plan.eta,
             eta_by_texture=plan.eta_by_texture,
             seed=self._spec.seed,
-            model_id=self._card.model_id,
-            model_sha256=self._card.sha256,
+            model_id=card.model_id,
+            model_sha256=card.sha256,
             queue_s=denoised.queue_s,
             denoise_s=denoised.denoise_s,
             device=self._device_name,
@@ -264,7 +273,7 @@ class Upscaler:
     def _write(self, row: ManifestRow, image: PreparedImage, denoised: DenoisedImage) -> ManifestRow:
         """Compose, encode, upload."""
         began = time.perf_counter()
-        finished = finish(self._spec, image, denoised, self._card.scale)
+        finished = finish(self._spec, image, denoised, self._cards.main.scale)
         composed = time.perf_counter()
         encoded = finished.file
         row = replace(

@@ -28,6 +28,7 @@ class MeasuredWith(Group):
     """What a calibration holds for: steps of another model, or on other tiles, are other steps."""
 
     model_sha256: str
+    one_step_sha256: str | None = Field(None, description="of the model that ran rung 1 in its place")
     tile_px: int
     overlap_px: int
     plan: str = Field(description="the settings of PlanSpec as JSON with sorted keys")

@@ -23,6 +23,9 @@ class JobSpec(Group):
     input: Uri = Field(min_length=1)
     output: Uri = Field(min_length=1)
     model: Uri = "tss-x4-small"
+    one_step_model: Uri | None = Field(
+        None, description="what images of one step run instead: a model distilled to a single step, as `model` is named"
+    )
     scale: float = Field(4, gt=1, le=4, description="what is below the model's own factor is made from its result")
     seed: int = Field(0, ge=0, lt=2**63)
     strict: bool = Field(False, description="exit with 3 if anything was quarantined")
@@ -48,8 +51,8 @@ class JobSpec(Group):
     metrics: MetricsSpec = MetricsSpec()
     telemetry: TelemetrySpec = TelemetrySpec()
 
-    def spec_hash(self, model_sha256: str) -> str:
-        """Return 16 hex digits over what decides a pixel or a row's fate; of the model its weights, not its name."""
+    def spec_hash(self, model_sha256: str, one_step_sha256: str | None = None) -> str:
+        """Return 16 hex digits over what decides a pixel or a row's fate; of models their weights, not their names."""
         decides = self.model_dump(mode="json", include=set(_DECIDES)) | {
             "dtype": self.compute.dtype,
             "model_sha256": model_sha256,
@@ -59,6 +62,10 @@ class JobSpec(Group):
             decides["input_layout"] = self.input_layout
         if not self.budget.by_tile:  # it came later: the hashes of those who do not ask for it stay
             del decides["budget"]["by_tile"]
+        if self.budget.target is not None:
+            del decides["budget"]["target"]["measured"]["one_step_sha256"]
+        if one_step_sha256 is not None:
+            decides["one_step_sha256"] = one_step_sha256
         if self.compute.compile == "on":  # as another dtype: it rounds elsewhere
             decides["compile"] = "on"
         if self.checkpoint.steering:  # the embedded model takes none: its hashes stay

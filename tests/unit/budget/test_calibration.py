@@ -1,5 +1,6 @@
 """Promises of the calibration: bins, strata, curves and intervals from what was measured."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,21 @@ def test_weights_are_tiles_of_the_whole_dataset_and_unreadable_images_have_none(
     assert calibration.weights[0].tolist() == [6 * 3 * 100, 2 * 3 * 100]
     assert calibration.weights[1:, 1].std() > 0
     assert calibration.readable_share == 0.8
+
+
+def test_a_rung_that_another_model_ran_costs_what_was_measured_on_it() -> None:
+    facts = replace(FACTS, one_step_sha256="1" * 64)
+    taken = {0: 0.0, 1: 0.3, 4: 0.42, 8: 0.82}
+    calibration = make_calibration(seconds=taken.__getitem__, facts=facts)
+    assert calibration.costs[0] == pytest.approx([0.0, 0.3, 0.42, 0.82])
+    assert calibration.costs[0][1] != pytest.approx(make_calibration(seconds=taken.__getitem__).costs[0][1])
+
+
+def test_a_one_step_model_as_dear_as_steps_of_the_other_is_refused_with_those_rungs() -> None:
+    facts = replace(FACTS, one_step_sha256="1" * 64)
+    dear = make_calibration(seconds=lambda steps: 0.5 if steps == 1 else 0.1 * steps, facts=facts)
+    with pytest.raises(SpecError, match=r"takes 0\.5 device-seconds a tile, no less than 4 steps .* leave 2 to 4 out"):
+        _ = dear.costs
 
 
 def test_costs_are_the_line_through_the_rungs() -> None:

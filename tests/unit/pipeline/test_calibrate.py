@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from photos import photo_bytes
 from PIL import Image
+from tiny import write_tiny_model
 
 from tss_ray.budget.files import read_calibration
 from tss_ray.budget.planning import Goal, Terms
 from tss_ray.budget.prices import Prices
 from tss_ray.errors import InputError, SpecError
+from tss_ray.models.registry import check_model
 from tss_ray.pipeline.calibrate import SampleSizes, calibrate, sample_keys
 from tss_ray.pipeline.plan_job import PlanRequest, make_plan
 from tss_ray.report.budget_page import plan_page
@@ -114,6 +116,21 @@ def test_a_folder_becomes_a_calibration_a_plan_and_a_page(job: JobSpec, tmp_path
     later = make_plan(job, again, tmp_path / "later")
     assert {row["name"] for row in later.record["what_if"]} >= {"half the cap", "double the cap", "3 USD/h (dear)"}
     assert later.record["facts"] == made.record["facts"]
+
+
+def test_rung_1_is_measured_on_the_model_that_runs_it(job: JobSpec, tmp_path: Path) -> None:
+    second = write_tiny_model(tmp_path / "one", num_steps=[1], residual_scale=0.3)
+    sizes, both = SampleSizes(100, 5, 2), job.model_copy(update={"one_step_model": str(second)})
+    found, main = calibrate(both, sizes), calibrate(job, sizes)
+    alone = calibrate(
+        job.model_copy(update={"model": str(write_tiny_model(tmp_path / "m", residual_scale=0.3))}), sizes
+    )
+    scores = [{(r.image_key, r.num_steps): r.score for r in each.rungs} for each in (found, main, alone)]
+    for key, score in scores[0].items():
+        assert score == scores[2 if key[1] == 1 else 1][key]
+    assert any(scores[1][key] != scores[2][key] for key in scores[0] if key[1] == 1)
+    assert found.facts.one_step_sha256 == check_model(str(second)).sha256
+    assert main.facts.one_step_sha256 is None
 
 
 def test_with_originals_the_score_compares(job: JobSpec, tmp_path: Path) -> None:

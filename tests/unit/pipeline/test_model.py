@@ -9,7 +9,7 @@ from resshift import write_resshift
 from tiny import write_tiny_model
 
 from tss_ray.errors import SpecError
-from tss_ray.pipeline.model import check_model_fits, job_card
+from tss_ray.pipeline.model import check_models_fit, job_cards
 from tss_ray.spec import JobSpec, load_spec
 
 
@@ -19,7 +19,7 @@ def job(model: Path, **settings: object) -> JobSpec:
 
 
 def check(spec: JobSpec) -> None:
-    check_model_fits(spec, job_card(spec))
+    check_models_fit(spec, job_cards(spec))
 
 
 @pytest.fixture
@@ -36,6 +36,34 @@ def test_a_one_step_model_runs_one_step_or_none_and_no_other(one_step: Path) -> 
         check(job(one_step))
     with pytest.raises(SpecError, match=r"images may get \[2\]"):
         check(job(one_step, budget__policy="fixed", budget__num_steps=2))
+
+
+def test_a_one_step_model_takes_rung_1_of_another_s_ladder(one_step: Path, tmp_path: Path) -> None:
+    four = write_tiny_model(tmp_path / "four", num_steps=[4])
+    spec = job(four, one_step_model=str(one_step), budget__ladder=(0, 1, 4), budget__thresholds=(0.1, 0.5))
+    check(spec)
+    cards = job_cards(spec)
+    assert [cards.at(num) for num in (0, 1, 4)] == [cards.main, cards.one_step, cards.main]
+    assert cards.num_steps == (1, 4)
+    assert spec.spec_hash(*cards.sha256s) != spec.spec_hash(cards.main.sha256)
+    assert job_cards(job(four)).num_steps == (4,)
+
+
+def test_a_second_model_that_does_not_fit_is_refused(one_step: Path, tmp_path: Path) -> None:
+    main, second = write_tiny_model(tmp_path / "main"), {"one_step_model": str(one_step)}
+    with pytest.raises(SpecError, match="no image may get 1 step, which tiny is for; add 1 to"):
+        check(job(main, **second, budget__policy="fixed", budget__num_steps=2))
+    with pytest.raises(SpecError, match="leave it or one_step_model out"):
+        check(job(main, **second, budget__by_tile=True))
+    with pytest.raises(SpecError, match=r"was made for 4 steps, and images may get \[1\]"):
+        check(job(main, one_step_model=str(write_tiny_model(tmp_path / "four", num_steps=[4]))))
+    with pytest.raises(SpecError, match="tiny and tiny take no prompt"):
+        check(job(main, **second, checkpoint__prompt="a cat"))
+    with pytest.raises(SpecError, match="tiny enlarges by 2, tiny by 4; choose models of one scale"):
+        check(job(main, one_step_model=str(write_tiny_model(tmp_path / "two", scale=2))))
+    bound = write_tiny_model(tmp_path / "m", licence="S-Lab License 1.0")
+    with pytest.raises(SpecError, match="--use commercial is refused"):
+        check(job(main, one_step_model=str(bound), checkpoint__use="commercial"))
 
 
 def test_more_steps_than_timesteps_are_refused(tmp_path: Path) -> None:
