@@ -18,7 +18,7 @@ _EVEN: dict[str, Any] = {"a_range": None, "n_range": None, "by_steps": (), "eta"
 """Nothing varies over an image, and no noise is put back, whatever PlanSpec's defaults are."""
 _SDS: dict[str, Any] = {
     "family": "tds",
-    "n_range": PlanSpec().n_range or (1.0, 3.0),
+    "n_range": PlanSpec().n_range or (1.0, 2 * PlanSpec().n - 1),
     "a_range": PlanSpec().a_range,
     "by_steps": PlanSpec().by_steps,
 }

@@ -25,8 +25,8 @@ def timesteps(out: str) -> list[int]:
 
 def test_plan_steps_lists_the_default_plan() -> None:
     out = plan_steps("--steps", 7)
-    assert out.startswith("tds (a = 0.5, n = 2): 7 of 1000 timesteps, cosine schedule\n")
-    assert timesteps(out) == [999, 958, 836, 632, 366, 162, 40]
+    assert out.startswith("tds (a = 0.5, n = 1.5): 7 of 1000 timesteps, cosine schedule\n")
+    assert timesteps(out) == [999, 923, 783, 602, 396, 215, 75]
 
 
 def test_plan_steps_takes_the_settings_of_a_plan() -> None:

@@ -134,8 +134,8 @@ def test_every_setting_is_known_to_the_two_tests_above() -> None:
 
 
 def test_hashes_that_there_were_before_a_second_model_are_the_same() -> None:
-    assert build(model="a").spec_hash("0" * 64) == "ee10cec5ccce9ece"
-    target = {"budget.policy": "target", "budget.target": OTHER["budget.target"]}
+    assert build(model="a", plan__n=2.0).spec_hash("0" * 64) == "ee10cec5ccce9ece"
+    target = {"budget.policy": "target", "budget.target": OTHER["budget.target"], "plan.n": 2.0}
     assert load_spec(None, PLACES | target).spec_hash("0" * 64) == "41f4c77eed35fd59"
     assert build().spec_hash("0" * 64, "1" * 64) != build().spec_hash("0" * 64)
 
@@ -146,7 +146,7 @@ def test_the_hash_changes_with_the_weights() -> None:
 
 def test_the_hash_is_16_hex_digits_and_the_same_however_the_spec_was_written(tmp_path: Path) -> None:
     written = tmp_path / "job.yaml"
-    written.write_text("plan: {n: 2}\nseed: 0\noutput: out\ninput: in\n", encoding="utf-8")
+    written.write_text("plan: {n: 1.5}\nseed: 0\noutput: out\ninput: in\n", encoding="utf-8")
     ours = load_spec(written, {}).spec_hash(SHA)
     assert len(ours) == 16
     assert int(ours, 16) >= 0
@@ -311,7 +311,7 @@ def test_a_rule_for_few_steps_wins_up_to_its_steps_and_leaves_what_it_does_not_s
     assert plan.ranges(1) == plan.ranges(2) == ((0.4, 0.4), (1, 1))
     assert plan.ranges(3) == plan.ranges(4) == ((0.2, 0.3), (1, 3))
     assert plan.ranges(5) == plan.ranges(15) == ((0.4, 0.4), (1, 3))
-    assert build().plan.ranges(7) == ((0.5, 0.5), (2, 2))
+    assert build().plan.ranges(7) == ((0.5, 0.5), (1.5, 1.5))
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ class PlanSpec(_Ranges):
         "tds", description="tds (or polynomial), trigonometric, exponential: dense at both ends; the last two: at one"
     )
     a: float = Field(0.5, gt=0, lt=1, description="where the early half ends and the late half begins")
-    n: float = Field(2.0, ge=1, le=8, description="how uneven, the same in every family; 1 is uniform")
+    n: float = Field(1.5, ge=1, le=8, description="how uneven, the same in every family; 1 is uniform")
     eta: float = Field(0.0, ge=0, le=1, description="share of the DDPM noise put back at each step; 0 is deterministic")
     eta_by_texture: bool = Field(False, description="eta times the texture map: noise only where there is texture")
     levels: int = Field(8, ge=1, le=64, description="of texture told apart; 1: one plan, in the middle of the ranges")

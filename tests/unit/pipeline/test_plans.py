@@ -44,7 +44,7 @@ def run(request: ImageRequest, model: SuperResolutionModel, num_levels: int) -> 
 def test_by_default_every_position_has_the_one_plan_and_no_map_is_made() -> None:
     request = plan(PlanSpec(eta=0.3))
     assert request.levels is None
-    assert tuple(request.plan[:, 0]) == make_plan(50, 5, "tds", 0.5, 2.0)
+    assert tuple(request.plan[:, 0]) == make_plan(50, 5, "tds", 0.5, 1.5)
     assert request.plan.shape == (5, 1)
     assert request.eta == (0.3,)
 
