@@ -26,6 +26,7 @@ def parse_arguments(description: str | None) -> argparse.Namespace:
     parser.add_argument("--photos", type=Path, help="folder of the photographs (fetched by jobs/train_x4.py)")
     parser.add_argument("--folder", type=Path, help="folder of originals of your own")
     parser.add_argument("--tuning", action="store_true", help="the split validation of --photos, and nothing else")
+    parser.add_argument("--without-sample", action="store_true", help="not the photographs of sample://photos too")
     parser.add_argument("--inputs", choices=("clean", "degraded"), default="clean", help="(%(default)s)")
     parser.add_argument("--steps", type=_steps, default=_STEPS, help="comma-separated")
     parser.add_argument("--variants", default=",".join(STANDARD), help="comma-separated (%(default)s)")

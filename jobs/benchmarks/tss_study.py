@@ -6,7 +6,8 @@ The protocol
 - Photographs: `sample`, those of sample://photos; `heldout`, with --photos, those of the split heldout of
   tss_ray/training/photos.csv; `folder`, with --folder, every image directly in it. With --tuning it is the split
   `validation` of --photos and nothing else: settings are chosen on `tuning`, and held-out photographs are never seen by
-  it. Originals, crops and inputs are those of quality.py (--crops of each photograph, --limit of each set, --inputs).
+  it. --without-sample leaves `sample` out. Originals, crops and inputs are those of quality.py (--crops of each
+  photograph, --limit of each set, --inputs).
 - Variants are the table of tss_variants.py. --variants takes a comma-separated list of its names, each with settings of
   PlanSpec of its own if wanted, as in `uniform,tds:n=3:a=0.4,tds+sds:n_range=[1,4]`, which is how settings are tuned.
   --tss names the one that is TSS: `tds+sds` where that is among them, else `tds`, unless told otherwise.
@@ -234,7 +235,8 @@ def _crops(arguments: argparse.Namespace) -> Iterator[Crop]:
             raise SpecError("--tuning without --photos: name the folder of the photographs")
         sets.append(photo_crops("tuning", photos(arguments.photos, "validation")[:limit], num, degraded))
     else:
-        sets.append(sample_crops(num, limit, degraded))
+        if not arguments.without_sample:
+            sets.append(sample_crops(num, limit, degraded))
         if arguments.photos is not None:
             sets.append(photo_crops("heldout", photos(arguments.photos, "heldout")[:limit], num, degraded))
     if arguments.folder is not None:
