@@ -79,6 +79,11 @@ class ModelCard(BaseModel, ABC):
         return False
 
     @property
+    def compiles(self) -> bool:
+        """Whether its network goes through torch.compile; see `compute.compile`."""
+        return False
+
+    @property
     def steered_by(self) -> frozenset[str]:
         """Which of `LoadSettings` change what it paints: prompts and the like; a job that gives others is refused."""
         return frozenset()
@@ -117,6 +122,11 @@ class ResidualUNetCard(ModelCard):
     schedule_shift: float = Field(0.0, description="added to ln SNR at every timestep")
     residual_scale: float = Field(gt=0)
     unet: UNetShape
+
+    @property
+    def compiles(self) -> bool:
+        """It does."""
+        return True
 
     @property
     def transition(self) -> Ddim:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tss_ray.diffusion.time_embedding import SpatialTimeEmbedding
 from tss_ray.errors import ModelError
-from tss_ray.models.diffusers_folder import DiffusersCard, Folder, digest, read_schedule, said_beside
+from tss_ray.models.diffusers_folder import DiffusersCard, Folder, digest, licence_of, read_schedule, said_beside
 from tss_ray.models.residual_unet import SteadyLinear
 
 AnyCard = TypeVar("AnyCard", bound=DiffusersCard)
@@ -53,7 +53,7 @@ def read_latent_card(
         scale=scale,
         num_timesteps=num_timesteps,
         prediction_type=prediction,
-        licence=said.licence or "unknown",
+        licence=licence_of(folder.path, said),
         sha256=digest(folder, components, allow_pickles),
         num_steps=said.num_steps,
         schedule=schedule,

@@ -134,6 +134,8 @@ def _check_fits(spec: JobSpec, card: ModelCard) -> None:
     card.check_tile(spec.tiles.tile_px)
     if spec.plan.eta and not card.transition.takes_eta:
         raise SpecError(f"{card.model_id} adds the noise of its own rule at each step; leave plan.eta at 0")
+    if spec.compute.compile == "on" and not card.compiles:
+        raise SpecError(f"{card.model_id}: {card.family} is not compiled yet; leave compute.compile at auto")
     check_licence(card, spec.checkpoint)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from checkpoints import upscaled, write_sd_upscaler
+from checkpoints import as_published, upscaled, write_sd_upscaler
 from diffusers import StableDiffusionUpscalePipeline
 from transformers import CLIPTextModel
 
@@ -38,12 +38,16 @@ def load(folder: Path, **settings: Any) -> SuperResolutionModel:
         ({"prediction_type": "epsilon"}, {"noise_level": 5}),
         ({}, {"prompt": "cat", "guidance_scale": 4.0, "negative_prompt": "dog"}),
         ({}, {"prompt": "a cat"}),
+        (None, {"noise_level": 35}),
     ],
 )
 def test_our_engine_equals_the_pipeline_at_the_scheduler_s_own_timesteps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: dict[str, Any], settings: dict[str, Any]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: dict[str, Any] | None, settings: dict[str, Any]
 ) -> None:
-    folder = write_sd_upscaler(tmp_path / "sd", **schedule)
+    """None: the published scheduler configurations."""
+    folder = write_sd_upscaler(tmp_path / "sd", **(schedule or {}))
+    if schedule is None:
+        as_published(folder, "sd_upscaler")
     pipeline = StableDiffusionUpscalePipeline.from_pretrained(folder, low_cpu_mem_usage=False)
     pipeline.set_progress_bar_config(disable=True)
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)

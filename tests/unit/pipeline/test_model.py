@@ -83,6 +83,12 @@ def test_a_setting_of_another_family_is_refused(tmp_path: Path) -> None:
         check(job(model, checkpoint__prompt="a cat", checkpoint__noise_level=10))
 
 
+def test_compiling_what_is_not_compiled_is_refused_before_the_job(tmp_path: Path) -> None:
+    check(job(write_tiny_model(tmp_path / "tiny"), compute__compile="on"))
+    with pytest.raises(SpecError, match=r"resshift is not compiled yet; leave compute\.compile at auto"):
+        check(job(write_resshift(tmp_path / "resshift"), compute__compile="on"))
+
+
 def test_a_licence_that_forbids_the_use_is_refused(tmp_path: Path) -> None:
     model = write_tiny_model(tmp_path / "m", licence="S-Lab License 1.0")
     with pytest.raises(SpecError, match=r"is under the licence 'S-Lab License 1\.0': .*--use commercial is refused"):
