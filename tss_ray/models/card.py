@@ -95,6 +95,9 @@ class ModelCard(BaseModel, ABC):
                 f"tile_px={tile_px}: {self.model_id} needs a multiple of {self.size_multiple}; correct tiles.tile_px"
             )
 
+    def check_noise_level(self, noise_level: int) -> None:
+        """Raise SpecError for noise on the input that the model was not made for, where it wants noise at all."""
+
     def takes_tile(self, tile_px: int) -> bool:
         """Tell whether the network can take tiles of `tile_px`."""
         return tile_px % self.size_multiple == 0

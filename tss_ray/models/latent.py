@@ -34,11 +34,13 @@ def read_latent_card(
     allow_pickles: bool,
     channels_beside: int = 3,
     scale: int | None = None,
+    **more: Any,  # noqa: ANN401
 ) -> AnyCard:
     """Return the card of a folder whose U-Net sees the latent beside the pixels; weights are hashed, not loaded.
 
     components: whose files the hash is over. autoencoder: its configuration, `latent_channels` in it. channels_beside:
-    what the U-Net sees beside the latent. scale: None means that the latent is as large as the tile.
+    what the U-Net sees beside the latent. scale: None means that the latent is as large as the tile. more: what the
+    family says besides.
     Raises ModelError where the channels are those of another model.
     """
     said, channels = said_beside(folder.path), int(autoencoder["latent_channels"])
@@ -58,6 +60,7 @@ def read_latent_card(
         num_steps=said.num_steps,
         schedule=schedule,
         tile_multiple=deepest // math.gcd(deepest, scale),
+        **more,
     )
 
 

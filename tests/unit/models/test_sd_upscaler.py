@@ -15,7 +15,7 @@ from diffusers import StableDiffusionUpscalePipeline
 from transformers import CLIPTextModel
 
 from tss_ray.diffusion.noise import position_noise
-from tss_ray.errors import ModelError
+from tss_ray.errors import ModelError, SpecError
 from tss_ray.models.base import LoadSettings, SuperResolutionModel
 from tss_ray.models.registry import check_model, load_model
 
@@ -71,6 +71,7 @@ def test_the_card_follows_from_the_folder(pristine: Path) -> None:
     assert (card.family, card.scale, card.num_timesteps, card.prediction_type) == ("sd_upscaler", 4, 50, "v")
     assert (card.licence, card.size_multiple, card.takes_noisy_lr) == ("unknown", 2, True)
     assert "noise_level" in card.steered_by
+    card.check_noise_level(35)
     assert 0.99 < card.final_alpha_cumprod < 1
 
 
@@ -102,7 +103,7 @@ def test_the_text_encoder_runs_once_and_is_freed(pristine: Path, monkeypatch: py
 
 
 def test_a_noise_level_beyond_the_model_s_is_refused(pristine: Path) -> None:
-    with pytest.raises(ModelError, match=r"noise_level=36 is above its 35; lower checkpoint\.noise_level"):
+    with pytest.raises(SpecError, match=r"noise_level=36 is above its 35; lower checkpoint\.noise_level"):
         load(pristine, noise_level=36)
 
 
