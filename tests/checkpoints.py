@@ -1,5 +1,6 @@
 """Tiny checkpoints with random weights in the layouts of `diffusers`, saved by its own pipelines."""
 
+import json
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,74 @@ from tss_ray.engine.compose import Composition
 from tss_ray.engine.engine import Engine
 from tss_ray.engine.state import DenoisedImage, ImageRequest
 from tss_ray.models.base import SuperResolutionModel
+
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "ldm_sr": {
+        "_class_name": "DDIMScheduler",
+        "_diffusers_version": "0.7.0.dev0",
+        "beta_end": 0.0155,
+        "beta_schedule": "scaled_linear",
+        "beta_start": 0.0015,
+        "clip_sample": False,
+        "num_train_timesteps": 1000,
+        "set_alpha_to_one": True,
+        "steps_offset": 1,
+        "trained_betas": None,
+    },
+    "sd_upscaler": {
+        "_class_name": "DDIMScheduler",
+        "_diffusers_version": "0.9.0.dev0",
+        "beta_end": 0.02,
+        "beta_schedule": "scaled_linear",
+        "beta_start": 0.0001,
+        "clip_sample": False,
+        "num_train_timesteps": 1000,
+        "prediction_type": "v_prediction",
+        "set_alpha_to_one": False,
+        "skip_prk_steps": True,
+        "steps_offset": 1,
+        "trained_betas": None,
+    },
+    "sd_upscaler, low_res": {
+        "_class_name": "DDPMScheduler",
+        "_diffusers_version": "0.9.0.dev0",
+        "beta_end": 0.02,
+        "beta_schedule": "scaled_linear",
+        "beta_start": 0.0001,
+        "clip_sample": True,
+        "num_train_timesteps": 1000,
+        "prediction_type": "epsilon",
+        "trained_betas": None,
+        "variance_type": "fixed_small",
+    },
+    "sd_controlnet": {
+        "_class_name": "PNDMScheduler",
+        "_diffusers_version": "0.6.0",
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "beta_start": 0.00085,
+        "num_train_timesteps": 1000,
+        "set_alpha_to_one": False,
+        "skip_prk_steps": True,
+        "steps_offset": 1,
+        "trained_betas": None,
+    },
+}
+"""What scheduler_config.json says in CompVis/ldm-super-resolution-4x-openimages (by a copy of its origin, of the same
+size), stabilityai/stable-diffusion-x4-upscaler and stable-diffusion-v1-5."""
+
+
+def as_published(folder: Path, family: str) -> Path:
+    """Give a checkpoint the published scheduler configuration of its family, to the letter."""
+    parts = {"scheduler": PUBLISHED[family], "low_res_scheduler": PUBLISHED.get(f"{family}, low_res")}
+    index = json.loads((folder / "model_index.json").read_text())
+    for part, config in parts.items():
+        if config is not None:
+            (folder / part / "scheduler_config.json").write_text(json.dumps(config))
+            index[part] = ["diffusers", config["_class_name"]]
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
 
 _BLOCKS = {"block_out_channels": (8, 16), "norm_num_groups": 4, "layers_per_block": 1}
 LDM_SCHEDULE: dict[str, Any] = {
@@ -88,7 +157,7 @@ def write_sd_upscaler(folder: Path, seed: int = 0, **schedule: Any) -> Path:
             up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
             cross_attention_dim=16,
             attention_head_dim=4,
-            num_class_embeds=50,
+            num_class_embeds=1000,
             only_cross_attention=(True, False),
             use_linear_projection=True,
             **_BLOCKS,

@@ -180,6 +180,13 @@ def test_flags_win_over_the_file_and_leave_its_other_settings(tmp_path: Path) ->
     assert (spec.budget.policy, spec.output) == ("fixed", "there")
 
 
+def test_what_yaml_reads_as_a_truth_turns_compiling_on_or_off(tmp_path: Path) -> None:
+    for word in ("on", "off"):
+        written = tmp_path / "job.yaml"
+        written.write_text(f"input: in\noutput: out\ncompute:\n  compile: {word}\n", encoding="utf-8")
+        assert load_spec(written, {}).compute.compile == word
+
+
 def test_a_spec_is_frozen_down_to_its_groups() -> None:
     spec = build()
     with pytest.raises(ValidationError):

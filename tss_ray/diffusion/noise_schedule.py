@@ -48,6 +48,16 @@ def beta_alphas_cumprod(num_timesteps: int, start: float, end: float, scaled: bo
     return torch.cumprod(1 - betas, dim=0)
 
 
+def with_pure_noise_end(alphas_cumprod: Tensor) -> Tensor:
+    """Return the table with its roots shifted and scaled so that the last timestep holds no signal; the first stays.
+
+    Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed" (arXiv 2305.08891), algorithm 1;
+    `rescale_betas_zero_snr` in `diffusers`. Networks that predict eps cannot tell the signal there.
+    """
+    roots = alphas_cumprod.sqrt()
+    return ((roots - roots[-1]) * roots[0] / (roots[0] - roots[-1])).square()
+
+
 def with_clean_end(alphas_cumprod: Tensor, end: float = 1.0) -> Tensor:
     """Append the clean state: (T,) -> (T+1,), so that index T (and so -1) reads exactly `end`."""
     return torch.cat([alphas_cumprod, torch.full((1,), end, dtype=alphas_cumprod.dtype)])

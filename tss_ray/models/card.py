@@ -79,6 +79,11 @@ class ModelCard(BaseModel, ABC):
         return False
 
     @property
+    def compiles(self) -> bool:
+        """Whether its network goes through torch.compile; see `compute.compile`."""
+        return False
+
+    @property
     def steered_by(self) -> frozenset[str]:
         """Which of `LoadSettings` change what it paints: prompts and the like; a job that gives others is refused."""
         return frozenset()
@@ -89,6 +94,9 @@ class ModelCard(BaseModel, ABC):
             raise SpecError(
                 f"tile_px={tile_px}: {self.model_id} needs a multiple of {self.size_multiple}; correct tiles.tile_px"
             )
+
+    def check_noise_level(self, noise_level: int) -> None:
+        """Raise SpecError for noise on the input that the model was not made for, where it wants noise at all."""
 
     def takes_tile(self, tile_px: int) -> bool:
         """Tell whether the network can take tiles of `tile_px`."""
@@ -117,6 +125,11 @@ class ResidualUNetCard(ModelCard):
     schedule_shift: float = Field(0.0, description="added to ln SNR at every timestep")
     residual_scale: float = Field(gt=0)
     unet: UNetShape
+
+    @property
+    def compiles(self) -> bool:
+        """It does."""
+        return True
 
     @property
     def transition(self) -> Ddim:

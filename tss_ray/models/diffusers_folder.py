@@ -5,22 +5,26 @@ Everything here reads JSON and looks at file names: whether a folder will run is
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from tss_ray.diffusion.noise_schedule import beta_alphas_cumprod, cosine_alphas_cumprod
+from tss_ray.diffusion.noise_schedule import beta_alphas_cumprod, cosine_alphas_cumprod, with_pure_noise_end
 from tss_ray.diffusion.prediction import PredictionType
 from tss_ray.diffusion.transition import Ddim
 from tss_ray.errors import ModelError
 from tss_ray.models.card import CARD_FILE, ModelCard
 
 INDEX_FILE = "model_index.json"
+README_FILE = "README.md"
+_HEAD = re.compile(r"---\r?\n(.*?)^---", re.DOTALL | re.MULTILINE)
 _STEMS = {
     "diffusers": ("diffusion_pytorch_model", "diffusion_pytorch_model"),
     "transformers": ("model", "pytorch_model"),
@@ -36,6 +40,10 @@ _SCHEDULERS = {
     "EulerDiscreteScheduler": True,
     "EulerAncestralDiscreteScheduler": True,
     "DPMSolverMultistepScheduler": True,
+    "DPMSolverSinglestepScheduler": True,
+    "DEISMultistepScheduler": True,
+    "UniPCMultistepScheduler": True,
+    "HeunDiscreteScheduler": True,
 }
 """Schedulers whose noise is that of alphas_cumprod, with their default of `set_alpha_to_one`. Only what they say of the
 noise is used: the sampler is ours."""
@@ -50,12 +58,15 @@ class BetaSchedule(BaseModel):
     start: float = 0.0001
     end: float = 0.02
     stops_at_first: bool = Field(False, description="the last step goes to timestep 0's noise, not to none at all")
+    begins_at_noise: bool = Field(False, description="rescaled so that the last timestep holds no signal")
 
     def alphas_cumprod(self, num_timesteps: int) -> Tensor:
         """Return the table (T,) float64. Raises SpecError for betas that are none."""
         if self.kind == "squaredcos_cap_v2":
-            return cosine_alphas_cumprod(num_timesteps)
-        return beta_alphas_cumprod(num_timesteps, self.start, self.end, scaled=self.kind == "scaled_linear")
+            table = cosine_alphas_cumprod(num_timesteps)
+        else:
+            table = beta_alphas_cumprod(num_timesteps, self.start, self.end, scaled=self.kind == "scaled_linear")
+        return with_pure_noise_end(table) if self.begins_at_noise else table
 
 
 class DiffusersCard(ModelCard):
@@ -160,15 +171,26 @@ def read_schedule(folder: Folder) -> tuple[int, PredictionType, BetaSchedule]:
     """Return timesteps, prediction and noise as a folder's scheduler says. Raises ModelError for what is not served."""
     num_timesteps, schedule = read_noise(folder, "scheduler")
     config = folder.config("scheduler")
-    if _class_of(folder, "scheduler") in ("DDIMScheduler", "DDPMScheduler") and config.get("clip_sample", True):
-        raise ModelError(
-            f"{folder.path}: its scheduler clips estimates of the latent (clip_sample), which is not served; set "
-            "clip_sample to false in scheduler/scheduler_config.json if the model was not trained so"
-        )
+    clips = {
+        "clip_sample": _class_of(folder, "scheduler") in ("DDIMScheduler", "DDPMScheduler"),
+        "thresholding": False,
+    }
+    for setting, default in clips.items():
+        if config.get(setting, default):
+            raise ModelError(
+                f"{folder.path}: its scheduler clips estimates of the latent ({setting}), which is not served; set "
+                f"{setting} to false in scheduler/scheduler_config.json if the model was not trained so"
+            )
     name = config.get("prediction_type", "epsilon")
-    if config.get("thresholding") or name not in _PREDICTIONS:
-        told = "thresholding" if config.get("thresholding") else f"prediction_type={name}"
-        raise ModelError(f"{folder.path}: a scheduler with {told} is not served; give another checkpoint")
+    if name not in _PREDICTIONS:
+        raise ModelError(
+            f"{folder.path}: a scheduler with prediction_type={name} is not served; give another checkpoint"
+        )
+    if schedule.begins_at_noise and name == "epsilon":
+        raise ModelError(
+            f"{folder.path}: rescale_betas_zero_snr leaves no signal for a network of prediction_type=epsilon to "
+            "begin with; correct one of them in scheduler/scheduler_config.json"
+        )
     return num_timesteps, _PREDICTIONS[name], schedule
 
 
@@ -178,16 +200,15 @@ def read_noise(folder: Folder, component: str) -> tuple[int, BetaSchedule]:
     if name not in _SCHEDULERS:
         raise ModelError(f"{folder.path}: a {name} is not served; give one of {', '.join(_SCHEDULERS)}")
     kind = config.get("beta_schedule", "linear")
-    told = [setting for setting in ("trained_betas", "rescale_betas_zero_snr") if config.get(setting)]
-    if kind not in ("linear", "scaled_linear", "squaredcos_cap_v2"):
-        told = [f"beta_schedule={kind}"]
-    if told:
-        raise ModelError(f"{folder.path}: a scheduler with {told[0]} is not served; give another checkpoint")
+    if config.get("trained_betas") or kind not in ("linear", "scaled_linear", "squaredcos_cap_v2"):
+        told = "trained_betas" if config.get("trained_betas") else f"beta_schedule={kind}"
+        raise ModelError(f"{folder.path}: a scheduler with {told} is not served; give another checkpoint")
     schedule = BetaSchedule(
         kind=kind,
         start=config.get("beta_start", 0.0001),
         end=config.get("beta_end", 0.02),
         stops_at_first=not config.get("set_alpha_to_one", _SCHEDULERS[name]),
+        begins_at_noise=bool(config.get("rescale_betas_zero_snr", False)),
     )
     return int(config.get("num_train_timesteps", 1000)), schedule
 
@@ -230,6 +251,20 @@ def said_beside(path: Path) -> SaidBeside:
         return SaidBeside.model_validate_json(file.read_bytes())
     except ValidationError as error:
         raise ModelError(f"{file} does not hold: {error}; correct it, or remove it") from error
+
+
+def licence_of(path: Path, said: SaidBeside) -> str:
+    """Return the licence that `card.json` says, else the head of the hub's model card, README.md; else "unknown"."""
+    if said.licence is not None:
+        return said.licence
+    try:
+        head = _HEAD.match((path / README_FILE).read_text(encoding="utf-8", errors="replace"))
+        told = yaml.safe_load(head[1]) if head is not None else {}
+    except (OSError, yaml.YAMLError):
+        told = {}
+    found = told.get("license") if isinstance(told, dict) else None
+    found = told.get("license_name") if found == "other" else found
+    return found if isinstance(found, str) else "unknown"
 
 
 @lru_cache(maxsize=256)

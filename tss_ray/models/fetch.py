@@ -18,13 +18,15 @@ from typing import Protocol
 
 from tss_ray.errors import ModelError
 from tss_ray.models.card import CARD_FILE, WEIGHTS_FILE
-from tss_ray.models.diffusers_folder import INDEX_FILE
+from tss_ray.models.diffusers_folder import INDEX_FILE, README_FILE
 
 log = logging.getLogger(__name__)
 
 HUB = "hf://"
 _S3 = "s3://"
 _VARIANT_MARKS = (".fp16.", ".bf16.", ".non_ema.")
+_UNUSED = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
+"""Folders of pipelines that no family reads; the first alone is 1.2 GB."""
 
 
 class _Listed(Protocol):
@@ -79,7 +81,7 @@ def wanted(names: Iterable[str], allow_pickles: bool) -> list[str]:
     root with a YAML file and without what our folders and those of `diffusers` have is taken for ResShift's: its YAML
     files and all weights of the root.
     """
-    names = [name for name in names if len(PurePosixPath(name).parts) <= 2 and ".." not in name]
+    names = _near(names)
     if _is_resshift(names):
         return _of_root(names, allow_pickles)
     kept = [name for name in names if _is_text(name)]
@@ -91,6 +93,18 @@ def wanted(names: Iterable[str], allow_pickles: bool) -> list[str]:
             weights = [name for name in weights if name == WEIGHTS_FILE]
         kept += [name for name in weights if not _is_variant(name)] or weights
     return sorted(kept)
+
+
+def pickled(names: Iterable[str]) -> list[str]:
+    """Return of which weights of a checkpoint there are pickles alone, sorted: each without its variants."""
+    with_them = set(wanted(names := list(names), allow_pickles=True)) - set(wanted(names, allow_pickles=False))
+    return sorted(name for name in with_them if name.endswith((".bin", ".pth")))
+
+
+def _near(names: Iterable[str]) -> list[str]:
+    """Return the files of the root and of its folders, without those that are never read."""
+    parted = ((name, PurePosixPath(name).parts) for name in names)
+    return [name for name, parts in parted if len(parts) <= 2 and ".." not in name and parts[0] not in _UNUSED]
 
 
 def _is_resshift(names: Iterable[str]) -> bool:
@@ -111,7 +125,7 @@ def _of_root(names: Iterable[str], allow_pickles: bool) -> list[str]:
 
 def _is_text(name: str) -> bool:
     is_root = "/" not in name
-    return name in (INDEX_FILE, CARD_FILE) if is_root else name.endswith((".json", ".txt"))
+    return name in (INDEX_FILE, CARD_FILE, README_FILE) if is_root else name.endswith((".json", ".txt"))
 
 
 def _is_variant(name: str) -> bool:
@@ -122,8 +136,9 @@ def _from_objects(name: str, source: Source) -> Path:
     objects = source.open_objects(name)
     listed = {each.key: each for each in objects.list()}
     keys = wanted(listed, source.allow_pickles)
-    if not keys:
+    if not set(keys) - {README_FILE}:
         raise ModelError(f"{name} holds neither {CARD_FILE} nor {INDEX_FILE}; give the prefix of a model's folder")
+    _refuse_pickles(name, listed, source)
     cache = source.cache or Path.home() / ".cache" / "tss-ray" / "models"
     folder = cache / f"{_short(name)}-{_fingerprint(listed[key] for key in keys)}"
     if folder.is_dir():
@@ -133,6 +148,15 @@ def _from_objects(name: str, source: Source) -> Path:
             log.info("fetching %s, %d files, %d bytes", name, len(keys), sum(listed[key].size_bytes for key in keys))
             _fill(folder, keys, objects)
     return folder
+
+
+def _refuse_pickles(name: str, listed: Iterable[str], source: Source) -> None:
+    """Raise ModelError, before anything is fetched, where weights are pickles alone and these are not allowed."""
+    if not source.allow_pickles and (found := pickled(listed)):
+        raise ModelError(
+            f"{name} has {', '.join(found)} as pickles alone, which may run code as they are read; add "
+            "--allow-pickles (in a job: --set checkpoint.allow_pickles=true), which takes tensors alone of them"
+        )
 
 
 def _fill(folder: Path, keys: Iterable[str], objects: Objects) -> None:
@@ -182,8 +206,12 @@ def _from_hub(name: str, source: Source) -> Path:
         raise ModelError(f"{name}: need hf://owner/name, with @revision if it is to stay what it is; correct it")
     wish, cache = revision or None, source.cache
     try:
-        files = wanted(HfApi().list_repo_files(repo, revision=wish), source.allow_pickles)
+        listed = HfApi().list_repo_files(repo, revision=wish)
+        _refuse_pickles(name, listed, source)
+        files = wanted(listed, source.allow_pickles)
         return Path(snapshot_download(repo, revision=wish, cache_dir=cache, allow_patterns=files))
+    except ModelError:
+        raise
     except errors.GatedRepoError as error:
         raise ModelError(
             f"{name} asks for consent; accept its terms on the hub, and log in there with a token"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tss_ray.diffusion.time_embedding import SpatialTimeEmbedding
 from tss_ray.errors import ModelError
-from tss_ray.models.diffusers_folder import DiffusersCard, Folder, digest, read_schedule, said_beside
+from tss_ray.models.diffusers_folder import DiffusersCard, Folder, digest, licence_of, read_schedule, said_beside
 from tss_ray.models.residual_unet import SteadyLinear
 
 AnyCard = TypeVar("AnyCard", bound=DiffusersCard)
@@ -34,11 +34,13 @@ def read_latent_card(
     allow_pickles: bool,
     channels_beside: int = 3,
     scale: int | None = None,
+    **more: Any,  # noqa: ANN401
 ) -> AnyCard:
     """Return the card of a folder whose U-Net sees the latent beside the pixels; weights are hashed, not loaded.
 
     components: whose files the hash is over. autoencoder: its configuration, `latent_channels` in it. channels_beside:
-    what the U-Net sees beside the latent. scale: None means that the latent is as large as the tile.
+    what the U-Net sees beside the latent. scale: None means that the latent is as large as the tile. more: what the
+    family says besides.
     Raises ModelError where the channels are those of another model.
     """
     said, channels = said_beside(folder.path), int(autoencoder["latent_channels"])
@@ -53,11 +55,12 @@ def read_latent_card(
         scale=scale,
         num_timesteps=num_timesteps,
         prediction_type=prediction,
-        licence=said.licence or "unknown",
+        licence=licence_of(folder.path, said),
         sha256=digest(folder, components, allow_pickles),
         num_steps=said.num_steps,
         schedule=schedule,
         tile_multiple=deepest // math.gcd(deepest, scale),
+        **more,
     )
 
 

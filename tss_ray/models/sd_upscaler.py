@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from tss_ray.diffusion.prediction import add_noise
-from tss_ray.errors import ModelError
+from tss_ray.errors import ModelError, SpecError
 from tss_ray.models.base import LoadSettings
 from tss_ray.models.diffusers_folder import DiffusersCard, Folder, open_folder, read_noise
 from tss_ray.models.latent import LatentUNet, load_component, read_latent_card
@@ -27,6 +28,16 @@ _LATENT_SCALE = 0.08333
 
 class SdUpscalerCard(DiffusersCard):
     """The card of the family: it takes noise on its input, and a prompt."""
+
+    max_noise_level: int = Field(ge=0)
+
+    def check_noise_level(self, noise_level: int) -> None:
+        """Raise SpecError above its most."""
+        if noise_level > self.max_noise_level:
+            raise SpecError(
+                f"{self.model_id}: noise_level={noise_level} is above its {self.max_noise_level}; lower "
+                "checkpoint.noise_level"
+            )
 
     @property
     def takes_noisy_lr(self) -> bool:
@@ -44,27 +55,31 @@ def read_card(path: Path, allow_pickles: bool = False) -> SdUpscalerCard:
     folder = open_folder(path)
     check_text_encoder(folder)
     unet, vae = folder.config("unet", "UNet2DConditionModel"), folder.config("vae", "AutoencoderKL")
-    read_noise(folder, "low_res_scheduler")
+    num_timesteps, _ = read_noise(folder, "low_res_scheduler")
+    most = min(int(folder.index.get("max_noise_level", 350)), num_timesteps - 1)
     if not unet.get("num_class_embeds"):
         raise ModelError(
             f"{path}: unet has no class embeddings for the noise level; this is another model, give another"
         )
     vae = {"latent_channels": 4} | vae
-    return read_latent_card(SdUpscalerCard, "sd_upscaler", folder, _COMPONENTS, unet, vae, allow_pickles)
+    return read_latent_card(
+        SdUpscalerCard, "sd_upscaler", folder, _COMPONENTS, unet, vae, allow_pickles, max_noise_level=most
+    )
 
 
 class SdUpscaler:
     """`SuperResolutionModel` over a folder."""
 
     def __init__(
-        self, path: Path, card: DiffusersCard, device: torch.device, dtype: torch.dtype, settings: LoadSettings
+        self, path: Path, card: SdUpscalerCard, device: torch.device, dtype: torch.dtype, settings: LoadSettings
     ) -> None:
         """Load the components and encode the prompts; the text encoder is gone again after that.
 
-        Raises ModelError if components do not fit their configurations, or the noise level has no class.
+        Raises ModelError if components do not fit their configurations, SpecError for a noise level above its most.
         """
         from diffusers import AutoencoderKL, UNet2DConditionModel  # here: importing them takes seconds
 
+        card.check_noise_level(settings.noise_level)
         self.card = card
         self.alphas_cumprod = card.schedule.alphas_cumprod(card.num_timesteps)
         folder, pickles = open_folder(path), settings.allow_pickles
@@ -109,7 +124,4 @@ class SdUpscaler:
 def _signal(folder: Folder, noise_level: int) -> Tensor:
     """Return alphas_cumprod of the noise on the low-resolution pixels, float32, one value on the CPU."""
     num_timesteps, schedule = read_noise(folder, "low_res_scheduler")
-    most = min(int(folder.index.get("max_noise_level", 350)), num_timesteps - 1)
-    if noise_level > most:
-        raise ModelError(f"{folder.path}: noise_level={noise_level} is above its {most}; lower checkpoint.noise_level")
     return schedule.alphas_cumprod(num_timesteps)[noise_level].float()

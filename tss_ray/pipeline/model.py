@@ -132,8 +132,11 @@ def _check_fits(spec: JobSpec, card: ModelCard) -> None:
     if spec.budget.by_tile and card.num_steps is not None:
         raise SpecError(f"{card.model_id} was made for {card.num_steps} steps alone; leave budget.by_tile out")
     card.check_tile(spec.tiles.tile_px)
+    card.check_noise_level(spec.checkpoint.noise_level)
     if spec.plan.eta and not card.transition.takes_eta:
         raise SpecError(f"{card.model_id} adds the noise of its own rule at each step; leave plan.eta at 0")
+    if spec.compute.compile == "on" and not card.compiles:
+        raise SpecError(f"{card.model_id}: {card.family} is not compiled yet; leave compute.compile at auto")
     check_licence(card, spec.checkpoint)
 
 

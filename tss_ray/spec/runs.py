@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tss_ray.spec.group import Group, Uri
 
@@ -32,6 +32,11 @@ class ComputeSpec(Group):
     wait_nodes_s: int = Field(
         0, ge=0, le=86_400, description="how long an autoscaler may take to bring the first actor"
     )
+
+    @field_validator("compile", mode="before")
+    @classmethod
+    def _yaml_reads_on_as_true(cls, value: object) -> object:
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _gpus_are_a_share_or_whole(self) -> Self:

@@ -123,6 +123,17 @@ def test_any_size_comes_out_four_times_as_large_in_one_piece_or_in_bands(
     assert torch.allclose(pieces, whole.rows(0, 4 * height), atol=1e-5)
 
 
+def test_an_autoencoder_sees_one_tile_at_a_time_however_large_the_image(
+    model: SuperResolutionModel, make_request: MakeRequest, run_all: RunAll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Size] = []
+    decode = type(model).decode
+    monkeypatch.setattr(type(model), "decode", lambda self, x: (seen.append(x.shape), decode(self, x))[1])
+    image = run_all([make_request("a", 30, 44, 1)], model=model)["a"]
+    assert len(image.tiles) > 1
+    assert set(seen) == {torch.Size([1, *model.latent_shape(image.grid.tile_px)])}
+
+
 def test_what_is_composed_is_what_was_painted(make_request: MakeRequest, run_all: RunAll, tmp_path: Path) -> None:
     model = load_model(str(write_ldm(tmp_path / "ldm")), torch.device("cpu"), torch.float32)
     image = run_all([make_request("a", 16, 16, 2)], model=model)["a"]

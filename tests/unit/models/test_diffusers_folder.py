@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import pytest
 import torch
 from checkpoints import write_ldm
@@ -12,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from tss_ray.errors import ModelError, SpecError
 from tss_ray.models.base import LoadSettings
+from tss_ray.models.diffusers_folder import _SCHEDULERS
 from tss_ray.models.registry import check_model, load_model
 
 CPU = torch.device("cpu")
@@ -88,8 +90,9 @@ def test_a_tensor_too_few_or_too_many_is_refused_and_never_left_random(folder: P
     ("changes", "told"),
     [
         ({"clip_sample": True}, "clip_sample"),
-        ({"thresholding": True}, "a scheduler with thresholding is not served"),
-        ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr"),
+        ({"thresholding": True}, r"\(thresholding\), which is not served; set thresholding to false"),
+        ({"trained_betas": [0.1, 0.2]}, "trained_betas"),
+        ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr leaves no signal .*prediction_type=epsilon"),
         ({"prediction_type": "flow"}, "prediction_type=flow"),
         ({"beta_schedule": "sigmoid"}, "beta_schedule=sigmoid"),
     ],
@@ -98,6 +101,20 @@ def test_a_scheduler_that_is_not_served_is_refused(folder: Path, changes: dict[s
     change(folder / "scheduler/scheduler_config.json", **changes)
     with pytest.raises(ModelError, match=told):
         check_model(str(folder))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own, with numpy 2
+@pytest.mark.parametrize("name", _SCHEDULERS)
+def test_of_every_scheduler_that_is_served_the_noise_is_that_of_its_table(folder: Path, name: str) -> None:
+    config = {"num_train_timesteps": 50, "beta_schedule": "scaled_linear", "beta_start": 0.002, "beta_end": 0.3}
+    scheduler = getattr(diffusers, name)(**config)
+    scheduler.save_pretrained(folder / "scheduler")
+    if "clip_sample" in scheduler.config:
+        change(folder / "scheduler/scheduler_config.json", clip_sample=False)
+    change(folder / "model_index.json", scheduler=["diffusers", name])
+    card = check_model(str(folder))
+    assert torch.allclose(card.transition.alphas_cumprod.float(), scheduler.alphas_cumprod, rtol=1e-4)
+    assert (card.final_alpha_cumprod == 1) == scheduler.config.get("set_alpha_to_one", True)
 
 
 def test_an_unknown_scheduler_is_refused(folder: Path) -> None:
@@ -135,6 +152,31 @@ def test_a_card_beside_the_folder_tells_licence_name_and_steps(folder: Path) -> 
     card.check_steps([0, 1])
     with pytest.raises(SpecError, match=r"one-step was made for 1 steps, and images may get \[2, 4\]; give --steps 1"):
         card.check_steps([0, 1, 2, 4])
+
+
+@pytest.mark.parametrize(
+    ("head", "licence"),
+    [
+        ("license: apache-2.0\ntags:\n- super-resolution", "apache-2.0"),
+        ("license: other\nlicense_name: S-Lab License 1.0", "S-Lab License 1.0"),
+        ("license: other", "unknown"),
+        ("license: [a, b]", "unknown"),
+        ("license: [", "unknown"),
+        ("- a list", "unknown"),
+    ],
+)
+def test_the_hub_s_model_card_tells_the_licence(folder: Path, head: str, licence: str) -> None:
+    before = check_model(str(folder)).sha256
+    (folder / "README.md").write_text(f"---\n{head}\n---\n# A model\n\n---\nlicense: mit\n---\n")
+    card = check_model(str(folder))
+    assert (card.licence, card.sha256) == (licence, before)
+    (folder / "card.json").write_text(json.dumps({"licence": "mine"}))
+    assert check_model(str(folder)).licence == "mine"
+
+
+def test_a_model_card_without_a_head_tells_nothing(folder: Path) -> None:
+    (folder / "README.md").write_text("# A model\n\n---\nlicense: mit\n---\n")
+    assert check_model(str(folder)).licence == "unknown"
 
 
 def test_a_pinned_sum_that_differs_is_refused(folder: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tss_ray.errors import ModelError, StorageError
-from tss_ray.models.fetch import Source, fetch, wanted
+from tss_ray.models.fetch import Source, fetch, pickled, wanted
 from tss_ray.models.registry import load_model
 
 
@@ -103,6 +103,9 @@ def test_of_a_checkpoint_only_what_is_needed_is_taken() -> None:
         "model_index.json",
         "card.json",
         "x4-upscaler-ema.safetensors",
+        "safety_checker/config.json",
+        "safety_checker/model.safetensors",
+        "feature_extractor/preprocessor_config.json",
         "unet/config.json",
         "unet/diffusion_pytorch_model.bin",
         "unet/diffusion_pytorch_model.safetensors",
@@ -113,10 +116,11 @@ def test_of_a_checkpoint_only_what_is_needed_is_taken() -> None:
         "unet/deep/er.json",
         "../outside.json",
     ]
-    text = ["card.json", "model_index.json", "tokenizer/merges.txt", "unet/config.json"]
+    text = ["README.md", "card.json", "model_index.json", "tokenizer/merges.txt", "unet/config.json"]
     safe = ["unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.fp16.safetensors"]
     assert wanted(names, allow_pickles=False) == sorted(text + safe)
     assert wanted(names, allow_pickles=True) == sorted([*text, *safe, "text_encoder/pytorch_model.bin"])
+    assert pickled(names) == ["text_encoder/pytorch_model.bin"]
 
 
 def test_of_a_resshift_folder_the_configuration_and_one_file_of_each_weights_are_taken() -> None:
@@ -128,7 +132,26 @@ def test_of_a_resshift_folder_the_configuration_and_one_file_of_each_weights_are
         "net.safetensors",
         "realsr.yaml",
     ]
+    assert pickled(names) == ["autoencoder_vq_f4.pth"]
     assert wanted(["model_index.json", "v1.yaml", "v1.safetensors"], allow_pickles=True) == ["model_index.json"]
+
+
+PICKLES_ALONE = ["README.md", "model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.bin"]
+
+
+def test_what_lies_there_as_pickles_alone_is_refused_before_anything_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = Shelf(dict.fromkeys(PICKLES_ALONE, b"x"))
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", lambda self, repo, revision: PICKLES_ALONE)
+    for name in ("s3://b/old", "hf://owner/old"):
+        with pytest.raises(
+            ModelError, match=r"unet/diffusion_pytorch_model\.bin as pickles alone.*add --allow-pickles"
+        ):
+            fetch(name, source(shelf, tmp_path))
+    assert not shelf.reads
+    fetch("s3://b/old", Source(lambda uri: shelf, tmp_path / "cache", allow_pickles=True))
+    assert sorted(shelf.reads) == PICKLES_ALONE
 
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from checkpoints import upscaled, write_ldm
+from checkpoints import as_published, upscaled, write_ldm
 from diffusers import LDMSuperResolutionPipeline
 from safetensors.torch import load_file, save_file
 
@@ -24,12 +24,17 @@ CPU = torch.device("cpu")
         {"set_alpha_to_one": False, "steps_offset": 1},
         {"prediction_type": "v_prediction", "beta_schedule": "linear"},
         {"prediction_type": "sample", "beta_schedule": "squaredcos_cap_v2"},
+        {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"},
+        None,
     ],
 )
 def test_our_engine_equals_the_pipeline_at_the_scheduler_s_own_timesteps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: dict[str, Any]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: dict[str, Any] | None
 ) -> None:
-    folder = write_ldm(tmp_path / "ldm", **schedule)
+    """None: the published scheduler configuration."""
+    folder = write_ldm(tmp_path / "ldm", **(schedule or {}))
+    if schedule is None:
+        as_published(folder, "ldm_sr")
     pipeline = LDMSuperResolutionPipeline.from_pretrained(folder, low_cpu_mem_usage=False)
     pipeline.set_progress_bar_config(disable=True)
     rng = np.random.default_rng(0)

@@ -12,6 +12,8 @@ from tss_ray.models.licences import judge
         ("MIT", "fine", "fine", "fine"),
         ("CC-BY-4.0", "fine", "fine", "fine"),
         ("openrail++", "warn", "warn", "warn"),
+        ("creativeml-openrail-m", "warn", "warn", "warn"),
+        ("stabilityai-ai-community", "warn", "fine", "warn"),
         ("CreativeML OpenRAIL-M", "warn", "warn", "warn"),
         ("S-Lab License 1.0", "refuse", "fine", "warn"),
         ("cc-by-nc-sa-4.0", "refuse", "fine", "warn"),

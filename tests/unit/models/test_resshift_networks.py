@@ -1,9 +1,17 @@
 """Promises of ResShift's networks: what they compute, and what their weights are called, is what the original does.
 
-The figures were recorded from github.com/zsyOAOA/ResShift (S-Lab License 1.0; arXiv 2307.12348, 2403.07319), run as it
-is on a CPU in float32 with torch 2.15 and timm 1.0: its UNetModelSwin and VQModelTorch of the shapes in
-`tests/resshift.py`, every weight by `named_weights` from its name, inputs by `drawn`. Kept is every second or fourth
-pixel.
+The figures were recorded from github.com/zsyOAOA/ResShift (S-Lab License 1.0; arXiv 2307.12348, 2403.07319) at commit
+3ce1d81, run as it is on a CPU in float32 with torch 2.15 and timm 1.0, without xformers. To record again:
+
+- Its UNetModelSwin and VQModelTorch are made with UNET and VQ of `tests/resshift.py`; each of their parameters is set
+  to what `named_weights` gives for its name; what they derive themselves (relative_position_index, attn_mask) stays.
+- unet_*, encoded, decoded: one forward, encode or decode of what the tests below give, every second pixel of the
+  network's answer and every fourth of the decoder's.
+- sqrt_etas_*: of its create_gaussian_diffusion with DIFFUSION and the steps and min_noise_level that the tests name.
+- loop_N_of_T: p_sample_loop of the same, timestep_respacing=N where N < T, clip_denoised=False as its sampler has it
+  beside an autoencoder, y and the model's lq the pixels of `test_resshift.py` / 127.5 - 1, torch.randn_like replaced by
+  `drawn` of "noise k" at its k-th call, counted from 0, the first being the prior's; clamped to [-1,1], every fourth
+  pixel. Made again on another day they differed by 3e-6 at most.
 """
 
 import numpy as np

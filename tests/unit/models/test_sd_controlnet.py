@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from checkpoints import upscaled, write_sd_controlnet
-from diffusers import StableDiffusionControlNetPipeline
+from checkpoints import as_published, upscaled, write_sd_controlnet
+from diffusers import DDIMScheduler, StableDiffusionControlNetPipeline
 
 from tss_ray.diffusion.noise import position_noise
 from tss_ray.errors import ModelError
@@ -45,13 +45,18 @@ def change(file: Path, **values: Any) -> None:
         ({}, {}),
         ({}, GUIDED),
         ({"prediction_type": "v_prediction"}, {"prompt": "a cat", "controlnet_conditioning_scale": 0.5}),
+        (None, {}),
     ],
 )
 def test_our_engine_equals_the_pipeline_at_the_scheduler_s_own_timesteps(
-    tmp_path: Path, schedule: dict[str, Any], settings: dict[str, Any]
+    tmp_path: Path, schedule: dict[str, Any] | None, settings: dict[str, Any]
 ) -> None:
-    folder = write_sd_controlnet(tmp_path / "sd", **schedule)
+    """None: the published configuration of Stable Diffusion 1.5, whose sampler, PNDM, the pipeline changes for DDIM."""
+    folder = write_sd_controlnet(tmp_path / "sd", **(schedule or {}))
+    if schedule is None:
+        as_published(folder, "sd_controlnet")
     pipeline = StableDiffusionControlNetPipeline.from_pretrained(folder, low_cpu_mem_usage=False)
+    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, clip_sample=False)
     pipeline.set_progress_bar_config(disable=True)
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     image = upsample(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255, 4).clamp(0, 1)
@@ -63,7 +68,7 @@ def test_our_engine_equals_the_pipeline_at_the_scheduler_s_own_timesteps(
     found = upscaled(load(folder, **settings), pixels, plan)
     assert torch.allclose(found, expected, atol=1e-4)
     another = upscaled(load(folder, **settings), 255 - pixels, plan)
-    assert not torch.allclose(another, expected, atol=1e-2)
+    assert (another - expected).abs().max() > 1e-3
 
 
 def predicted(model: SuperResolutionModel, *at: torch.Tensor, **lr: torch.Tensor) -> torch.Tensor:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from checkpoints import upscaled, write_sd_upscaler
+from checkpoints import as_published, upscaled, write_sd_upscaler
 from diffusers import StableDiffusionUpscalePipeline
 from transformers import CLIPTextModel
 
 from tss_ray.diffusion.noise import position_noise
-from tss_ray.errors import ModelError
+from tss_ray.errors import ModelError, SpecError
 from tss_ray.models.base import LoadSettings, SuperResolutionModel
 from tss_ray.models.registry import check_model, load_model
 
@@ -38,12 +38,16 @@ def load(folder: Path, **settings: Any) -> SuperResolutionModel:
         ({"prediction_type": "epsilon"}, {"noise_level": 5}),
         ({}, {"prompt": "cat", "guidance_scale": 4.0, "negative_prompt": "dog"}),
         ({}, {"prompt": "a cat"}),
+        (None, {"noise_level": 35}),
     ],
 )
 def test_our_engine_equals_the_pipeline_at_the_scheduler_s_own_timesteps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: dict[str, Any], settings: dict[str, Any]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: dict[str, Any] | None, settings: dict[str, Any]
 ) -> None:
-    folder = write_sd_upscaler(tmp_path / "sd", **schedule)
+    """None: the published scheduler configurations."""
+    folder = write_sd_upscaler(tmp_path / "sd", **(schedule or {}))
+    if schedule is None:
+        as_published(folder, "sd_upscaler")
     pipeline = StableDiffusionUpscalePipeline.from_pretrained(folder, low_cpu_mem_usage=False)
     pipeline.set_progress_bar_config(disable=True)
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
@@ -67,6 +71,7 @@ def test_the_card_follows_from_the_folder(pristine: Path) -> None:
     assert (card.family, card.scale, card.num_timesteps, card.prediction_type) == ("sd_upscaler", 4, 50, "v")
     assert (card.licence, card.size_multiple, card.takes_noisy_lr) == ("unknown", 2, True)
     assert "noise_level" in card.steered_by
+    card.check_noise_level(35)
     assert 0.99 < card.final_alpha_cumprod < 1
 
 
@@ -98,7 +103,7 @@ def test_the_text_encoder_runs_once_and_is_freed(pristine: Path, monkeypatch: py
 
 
 def test_a_noise_level_beyond_the_model_s_is_refused(pristine: Path) -> None:
-    with pytest.raises(ModelError, match=r"noise_level=36 is above its 35; lower checkpoint\.noise_level"):
+    with pytest.raises(SpecError, match=r"noise_level=36 is above its 35; lower checkpoint\.noise_level"):
         load(pristine, noise_level=36)
 
 

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from checkpoints import write_sd_controlnet
+from checkpoints import write_sd_controlnet, write_sd_upscaler
 from resshift import write_resshift
 from tiny import write_tiny_model
 
@@ -81,6 +81,19 @@ def test_a_setting_of_another_family_is_refused(tmp_path: Path) -> None:
     check(job(model, checkpoint__prompt="a cat", checkpoint__controlnet_conditioning_scale=0.8))
     with pytest.raises(SpecError, match=r"takes no noise_level; remove checkpoint\.noise_level$"):
         check(job(model, checkpoint__prompt="a cat", checkpoint__noise_level=10))
+
+
+def test_more_noise_than_the_model_takes_is_refused_before_the_job(tmp_path: Path) -> None:
+    model = write_sd_upscaler(tmp_path / "m")
+    check(job(model, checkpoint__noise_level=35))
+    with pytest.raises(SpecError, match=r"noise_level=36 is above its 35; lower checkpoint\.noise_level"):
+        check(job(model, checkpoint__noise_level=36))
+
+
+def test_compiling_what_is_not_compiled_is_refused_before_the_job(tmp_path: Path) -> None:
+    check(job(write_tiny_model(tmp_path / "tiny"), compute__compile="on"))
+    with pytest.raises(SpecError, match=r"resshift is not compiled yet; leave compute\.compile at auto"):
+        check(job(write_resshift(tmp_path / "resshift"), compute__compile="on"))
 
 
 def test_a_licence_that_forbids_the_use_is_refused(tmp_path: Path) -> None:
