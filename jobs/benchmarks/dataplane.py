@@ -22,7 +22,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -35,6 +35,7 @@ from tss_ray.storage.key_list import write_key_list
 from tss_ray.storage.stores import open_store
 
 _PX, _DISTINCT, _PER_FOLDER = 32, 64, 1000
+_NO_STEPS: Mapping[str, object] = {"budget.policy": "fixed", "budget.num_steps": 0}
 
 
 def main() -> int:
@@ -55,18 +56,19 @@ def main() -> int:
     return 0
 
 
-def run_images(num_images: int, model: str, cpus: int | None) -> Row:
-    """Run the product's job over so many images of no steps."""
+def run_images(
+    num_images: int,
+    model: str,
+    cpus: int | None,
+    write: Callable[[Path, int], None] | None = None,
+    budget: Mapping[str, object] = _NO_STEPS,
+) -> Row:
+    """Run the product's job over so many images, of no steps and as `write_images` writes them if not told."""
     from tss_ray.pipeline.job import run_job
 
     with tempfile.TemporaryDirectory() as folder:
-        write_images(Path(folder) / "in", num_images)
-        settings = {
-            "budget.policy": "fixed",
-            "budget.num_steps": 0,
-            "model": model,
-            "dedupe": False,  # links are copies
-        }
+        (write or write_images)(Path(folder) / "in", num_images)
+        settings = {"model": model, "dedupe": False, **budget}  # links are copies
         spec = load_spec(None, {"input": f"{folder}/in", "output": f"{folder}/out"} | settings)
         began = time.perf_counter()
         with Peak() as peak, own_ray(cpus, 200_000_000):

@@ -1,24 +1,27 @@
 """What memory a large image takes: peak by size, and its slope per million px and per px of width.
 
     python jobs/benchmarks/large.py [--steps 0] [--sizes 1024x8192,1024x16384,4096x4096] [--format png] [--model FOLDER]
-    python jobs/benchmarks/large.py --sizes 20000x20000 --steps 0 --format tiff     # hours on a small machine
+    python jobs/benchmarks/large.py --sizes 20000x20000 --steps 0 --format tiff --keep FOLDER
 
 The protocol
-- An input is a PNG of a slope in both axes, width×height px. The job's own parts take it without Ray, in a process of
-  its own: prepare (fetch, decode, look), then the actor's streaming (read again, decode in a child, engine,
+- An input is a PNG of a slope in both axes with grain, width×height px. The job's own parts take it without Ray, in a
+  process of its own: prepare (fetch, decode, look), then the actor's streaming (read again, decode in a child, engine,
   composition, encoding, a local folder). Everything is streamed, whatever its size.
 - With --steps 1 and more the network is run. What an image holds does not depend on which: a small one is quicker
-  (--model).
+  (--model; --tiny writes one of random weights for it).
 - `peak_mib`: the most that the process and its child held together, mapped files included, looked at ten times a
   second; `grown_mib` is it less what the process held before the image (the model loaded, a small image done).
 - Up to 4 million px the probe is whole and float, and a PNG of up to 33 million px is made at once: for the slope of
   streaming itself take larger inputs, and --format tiff.
 - `mib_per_megapixel`, `mib_per_1000_px_width`, `fixed_mib`: least squares over the sizes; null for fewer than three.
 
+With --keep the input and the result of the last size stay in a folder, for another reader to look at.
+
 The last line of stdout is one JSON object: those three, and grown_mib by size.
 """
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -30,11 +33,14 @@ import numpy as np
 import torch
 from measured import Peak, Row, own_mib, report
 from PIL import Image
+from safetensors.torch import save_file
 
 from tss_ray.engine.device import pick_device
 from tss_ray.engine.thread import EngineThread
 from tss_ray.imaging.decode import decode
+from tss_ray.models.card import CARD_FILE, WEIGHTS_FILE, UNetShape
 from tss_ray.models.registry import load_model
+from tss_ray.models.residual_unet import build_unet
 from tss_ray.pipeline.model import JobCards
 from tss_ray.pipeline.prepare import Prepare
 from tss_ray.pipeline.streamer import Streamer
@@ -59,7 +65,9 @@ def main() -> int:
     rows = []
     for size in arguments.sizes.split(","):
         command = [sys.executable, __file__, "--one", size, "--steps", str(arguments.steps)]
-        command += ["--format", arguments.format, "--model", arguments.model]
+        command += ["--format", arguments.format, "--model", arguments.model, "--scale", str(arguments.scale)]
+        command += ["--tiny"] if arguments.tiny else []
+        command += ["--keep", str(arguments.keep)] if arguments.keep else []
         rows.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
         print(rows[-1], file=sys.stderr)
     print(report(arguments.out, "large", rows, figures(rows)))
@@ -69,10 +77,13 @@ def main() -> int:
 def measure(width: int, height: int, arguments: argparse.Namespace) -> Row:
     """Take one image through the job's parts; return a row."""
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        settings = {"model": arguments.model, "encode.format": arguments.format, "large.from_px": 1}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = str(arguments.keep or temporary)
+        name = str(write_tiny(Path(temporary, "tiny"))) if arguments.tiny else arguments.model
+        settings = {"model": name, "encode.format": arguments.format, "large.from_px": 1, "scale": arguments.scale}
         settings |= {"budget.policy": "fixed", "budget.num_steps": arguments.steps}
         settings |= {"limits.max_input_px": max(64, width * height), "compute.max_batch": 4}
+        settings |= {"limits.max_input_bytes": 4 * max(64, width * height)}
         spec = load_spec(None, {"input": folder, "output": f"{folder}/out"} | settings)
         device = pick_device(False)
         model = load_model(spec.model, device, torch.float32)
@@ -100,7 +111,8 @@ def measure(width: int, height: int, arguments: argparse.Namespace) -> Row:
 
 
 def write_slope(path: Path, width: int, height: int) -> None:
-    """Write a PNG of slopes."""
+    """Write a PNG of slopes with grain."""
+    rng = np.random.default_rng(0)
     image = Image.new("RGB", (width, height))
     across = np.linspace(20, 200, width).astype(np.uint8)
     for top in range(0, height, 256):
@@ -109,8 +121,23 @@ def write_slope(path: Path, width: int, height: int) -> None:
         band = np.stack(
             [across[None] + down[:, None], across[None] + 0 * down[:, None], 255 - across[None] - down[:, None]], 2
         )
-        image.paste(Image.fromarray(band), (0, top))
+        grain = rng.integers(-3, 4, (rows, width, 3), np.int8)  # within what uint8 leaves free on either side
+        image.paste(Image.fromarray((band + grain.view(np.uint8)).astype(np.uint8)), (0, top))
     image.save(path, compress_level=1)
+
+
+def write_tiny(folder: Path) -> Path:
+    """Write a model folder of a small network with random weights."""
+    shape = {"block_out_channels": [8, 8], "layers_per_block": 1, "norm_num_groups": 4}
+    torch.manual_seed(0)
+    network = build_unet(4, UNetShape.model_validate(shape))
+    folder.mkdir()
+    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, folder / WEIGHTS_FILE)
+    card = {"model_id": "tiny", "family": "residual_unet", "scale": 4, "num_timesteps": 50, "schedule": "cosine"}
+    card |= {"prediction_type": "v", "residual_scale": 0.1, "unet": shape, "licence": "Apache-2.0"}
+    card |= {"sha256": hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()}
+    (folder / CARD_FILE).write_text(json.dumps(card), encoding="utf-8")
+    return folder
 
 
 def figures(rows: list[Row]) -> Row:
@@ -134,6 +161,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=0, help="of denoising; 0 resamples")
     parser.add_argument("--format", default="png", help="of the result: png or tiff are written as they come")
     parser.add_argument("--model", default="tss-x4-small", help="embedded name or model folder")
+    parser.add_argument("--tiny", action="store_true", help="a small network of random weights instead")
+    parser.add_argument("--scale", type=float, default=4, help="of the result")
+    parser.add_argument("--keep", type=Path, help="folder for the input and the result of the last size")
     parser.add_argument("--out", type=Path, help="folder for large.parquet and large.md")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -66,6 +66,9 @@ _TRANSPOSITIONS = {
 }
 
 _STRIPS_FROM_PX = 4_194_304
+_PACKED_GREY = {"L;2": 85, "L;4": 17}
+"""By Pillow's raw mode: what a level is worth of 255."""
+_NEW_SUBFILE_TYPE, _REDUCED, _DNG_VERSION = 254, 1, 50706
 
 _PILLOW_MODULES = re.compile(r"PIL\.")
 
@@ -132,14 +135,18 @@ def _decoded(data: bytes, max_px: int, animations: bool) -> DecodedImage:
     except UnidentifiedImageError:
         if not is_tiff(data):
             raise
-        pixels, icc_profile = read_deep_tiff(data, max_px)  # float colour, 16-bit grey with alpha: no mode of Pillow's
+        # float colour, 16-bit grey with alpha: no mode of Pillow's
+        pixels, icc_profile, num_pages = read_deep_tiff(data, max_px)
+        _refuse_if_animated(num_pages, animations)
         metadata, turned = read_tiff_metadata(data)
         profile = fitting_profile(icc_profile, pixels.shape[2])
         return DecodedImage(_turned(pixels, turned), "TIFF", "TIFF", profile, metadata)
     with image:
         _refuse_if_large(image.size, max_px)
-        if not animations and image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-            raise DecodeError("animation", f"{image.n_frames} frames; choose decode.animation first or split the file")  # type: ignore[attr-defined]
+        if not animations and image.format != "MPO":
+            _refuse_if_animated(getattr(image, "n_frames", 1), animations)
+        _refuse_if_raw(image, data)
+        _scale_transparent_grey(image)
         mode, file_format, icc_profile = image.mode, image.format or "unknown", image.info.get("icc_profile")
         pixels = _pixels(image, data, max_px)
         return DecodedImage(
@@ -201,6 +208,29 @@ def _refuse_if_large(size: tuple[int, int], max_px: int) -> None:
     if width * height > max_px:
         message = f"{width}×{height} px is more than {max_px} px; raise limits.max_input_px or remove the file"
         raise DecodeError("too_large", message)
+
+
+def _refuse_if_animated(num_frames: int, animations: bool) -> None:
+    if num_frames > 1 and not animations:
+        raise DecodeError("animation", f"{num_frames} frames; choose decode.animation first or split the file")
+
+
+def _refuse_if_raw(image: Image.Image, data: bytes) -> None:
+    """Refuse a camera's raw file: it is a TIFF whose first page is a thumbnail, which nobody wants enlarged."""
+    tags = getattr(image, "tag_v2", {})
+    if image.format == "TIFF" and (
+        data[8:10] == b"CR" or _DNG_VERSION in tags or tags.get(_NEW_SUBFILE_TYPE, 0) & _REDUCED
+    ):
+        raise DecodeError("unsupported_format", "a camera's raw file, or one that begins with a thumbnail; develop it")
+
+
+def _scale_transparent_grey(image: Image.Image) -> None:
+    """Scale the transparent value of a PNG of 2 or 4 bits as its pixels are: Pillow leaves it as it stands in tRNS."""
+    tiles = getattr(image, "tile", ()) if image.format == "PNG" else ()
+    found = _PACKED_GREY.get(str(tiles[0].args)) if tiles else None
+    value = image.info.get("transparency")
+    if found is not None and isinstance(value, int):
+        image.info["transparency"] = value * found
 
 
 def _plain(image: Image.Image) -> Image.Image:

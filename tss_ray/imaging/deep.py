@@ -53,8 +53,8 @@ def read_deep_png(data: bytes, transparent: object) -> NDArray[np.uint16]:
     return values.astype(np.uint16, copy=False)
 
 
-def read_deep_tiff(data: bytes, max_px: int) -> tuple[Pixels, bytes | None]:
-    """Return (h,w,c) uint8 or uint16 of the first page, not turned by its orientation, and its ICC profile.
+def read_deep_tiff(data: bytes, max_px: int) -> tuple[Pixels, bytes | None, int]:
+    """Return (h,w,c) uint8 or uint16 of the first page, not turned by its orientation, its ICC profile, and the pages.
 
     Floats of [0,1] become 16 bits; 32-bit integers are read as 16, or as 8 if nothing in them exceeds 255.
     Premultiplied colour is made straight. Raises DecodeError, of kind "too_large" or "unsupported_mode", and whatever
@@ -71,7 +71,7 @@ def read_deep_tiff(data: bytes, max_px: int) -> tuple[Pixels, bytes | None]:
         elif page.axes not in ("YX", "YXS"):
             raise unsupported(f"TIFF of axes {page.axes}")
         profile = page.tags.valueof(34675)
-        return _page_pixels(values, page), profile if isinstance(profile, bytes) else None
+        return _page_pixels(values, page), profile if isinstance(profile, bytes) else None, len(tiff.pages)
 
 
 def as_integers(values: NDArray[Any], shallow_if_small: bool) -> Pixels:

@@ -1,14 +1,14 @@
 """Writing TIFF by bands of rows, of 8 or 16 bits, with profile, XMP, resolution and EXIF.
 
 By tifffile (BSD-3-Clause), since Pillow writes no 16-bit colour; deflate with the horizontal predictor, which every
-reader knows. BigTIFF where the pixels alone exceed 3.9 GB.
+reader knows, by libdeflate (MIT, in imagecodecs). BigTIFF where the pixels alone exceed 3.9 GB.
 """
 
 import struct
-import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
+import imagecodecs
 import numpy as np
 import tifffile
 from PIL import ExifTags, Image, TiffImagePlugin
@@ -18,7 +18,9 @@ from tss_ray.imaging.pixels import Pixels
 
 _ROWS_PER_STRIP = 64
 _BIG_FROM_BYTES = 3_900_000_000
-_LEVEL = 6
+_LEVEL = 4
+"""On enlarged photographs with grain, of 8 and 16 bits: 82 and 87 MB/s, to 0.54 and 0.86 of the pixels' bytes. The
+standard library's zlib at 6: 21 and 31 MB/s, to 0.58 and 0.86."""
 _XMP, _ICC_PROFILE = 700, 34675
 _FROM_EXIF = (270, 271, 272, 305, 306, 315, 33432)
 _BYTE, _ASCII, _LONG, _UNDEFINED = 1, 2, 4, 7
@@ -74,7 +76,8 @@ def _strip(rows: Pixels) -> bytes:
     """Return the differences to the left neighbour, modulo the depth, deflated (TIFF 6.0, section 14)."""
     differences = np.ascontiguousarray(rows, rows.dtype.newbyteorder("<"))
     differences = np.concatenate([differences[:, :1], differences[:, 1:] - differences[:, :-1]], axis=1)
-    return zlib.compress(differences.astype(rows.dtype.newbyteorder("<"), copy=False).tobytes(), _LEVEL)
+    data = differences.astype(rows.dtype.newbyteorder("<"), copy=False).tobytes()
+    return bytes(imagecodecs.deflate_encode(data, _LEVEL))
 
 
 def _exif(data: bytes | None) -> Image.Exif:

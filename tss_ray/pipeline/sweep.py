@@ -76,15 +76,17 @@ class Sweep:
         self._position, self._next_tile = 0, 0
         self._to_add, self._to_measure = (deque(bands(self.height, self.width, scale, band_px)) for _ in range(2))
         self._added, self._added_top, self._judged = torch.zeros(3, 0, source.shape[1]), 0, 0
+        self._kept: deque[tuple[int, Tensor]] = deque()
+        self._kept_until = 0
         self._spread, self._input_spread = Spread(), Spread()
         self._error = 0.0
         self._boxes = boxes(source.shape[0], source.shape[1])
         self._boxed: list[tuple[Tensor, Tensor]] = []
 
     def rows(self, first: int, last: int) -> Tensor:
-        """Return rows [first, last); `first` never falls."""
+        """Return rows [first, last), not to be written to; `first` never falls."""
         self._position = first
-        made = self._made(first, last, self._corrected)
+        made = self._kept_rows(first, last)
         self._measure(first)
         self._drop()
         return made
@@ -121,11 +123,23 @@ class Sweep:
         assert shift is not None
         return self._input(top, bottom) + shift[:, top - begin : bottom - begin]
 
+    def _kept_rows(self, first: int, last: int) -> Tensor:
+        """Return rows of the result; each is made once, for its file and for what is measured, and kept that long."""
+        if self._kept_until < last:
+            self._kept.append((self._kept_until, self._made(self._kept_until, last, self._corrected)))
+            self._kept_until = last
+        parts = [
+            rows[:, max(0, first - top) : last - top]
+            for top, rows in self._kept
+            if top < last and top + rows.shape[1] > first
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
     def _made(self, first: int, last: int, corrected: bool, residual: Tensor | None = None) -> Tensor:
         top, bottom = rows_under(first, last, self.scale, self._source.shape[0])
         enlarged = upsample_part(self._base(top, bottom, corrected), top, self.scale, first, last)
         if self._tiles is None:
-            return enlarged
+            return enlarged.contiguous()  # without the rows around
         return enlarged + (self._stitched(first, last) if residual is None else residual)
 
     def _stitched(self, first: int, last: int) -> Tensor:
@@ -173,7 +187,7 @@ class Sweep:
         """Measure the bands that end above row `until` of the result."""
         while self._to_measure and self._to_measure[0][1] <= until:
             top, bottom, begin, end = self._reached(self._to_measure[0])
-            seen = self._made(begin * self.scale, end * self.scale, self._corrected).clamp(0, 1)
+            seen = self._kept_rows(begin * self.scale, end * self.scale).clamp(0, 1)
             reduced, wanted = self._reduced(seen, top - begin, bottom - top), self._input(top, bottom)
             if not self._corrected:
                 self._spread.add(reduced)
@@ -196,14 +210,20 @@ class Sweep:
 
     def _drop(self) -> None:
         """Forget what no later row looks at."""
-        lowest = [self._position // self.scale]
-        lowest += [self._reached(waiting[0])[2] for waiting in (self._to_add, self._to_measure) if waiting]
-        row = rows_under(min(lowest) * self.scale, min(lowest) * self.scale, self.scale, self._source.shape[0])[0]
+        looked_at = self._position
+        if self._to_measure:
+            looked_at = min(looked_at, self._reached(self._to_measure[0])[2] * self.scale)
+        while self._kept and self._kept[0][0] + self._kept[0][1].shape[1] <= looked_at:
+            self._kept.popleft()
+        lowest = self._kept_until // self.scale
+        if self._to_add:
+            lowest = min(lowest, self._reached(self._to_add[0])[2])
+        row = rows_under(lowest * self.scale, lowest * self.scale, self.scale, self._source.shape[0])[0]
         keep = max(self._added_top, min(row - low_band_reach(), self._judged - REGION_PX))
         self._added, self._added_top = self._added[:, keep - self._added_top :].clone(), keep
         if self._tiles is not None:
             px = self._tiles.grid.tile_px
-            self._tiles.drop(sum(top + px <= min(lowest) for top in self._tiles.grid.tops))
+            self._tiles.drop(sum(top + px <= lowest for top in self._tiles.grid.tops))
 
 
 def _refused(why: str) -> GateError:

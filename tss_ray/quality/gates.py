@@ -5,6 +5,7 @@ It must never refuse what a working model makes of a photograph: the thresholds 
 `MAX_SHIFT`).
 """
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -39,8 +40,8 @@ def refusal(tiles: Iterable[Tensor], added: Tensor, reduced: Tensor, lr: Tensor)
 
 
 def is_finite(tile: Tensor) -> bool:
-    """Tell whether every value is."""
-    return bool(torch.isfinite(tile).all())
+    """Tell whether every value is; else their sum is not either, which takes a fraction of the time to find."""
+    return math.isfinite(float(tile.sum()))
 
 
 def off_colour(added: Tensor, lr: Tensor) -> str | None:

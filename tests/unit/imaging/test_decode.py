@@ -1,6 +1,8 @@
 """Promises of the decoder: upright pixels, grey as grey, and the profile they are in."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -145,3 +147,22 @@ def test_cmyk_goes_through_its_profile_which_is_then_dropped(cmyk_profile: bytes
 def test_cmyk_without_a_usable_profile_is_converted_plainly(cmyk_profile: bytes, keep: int | None) -> None:
     decoded = inks(cmyk_profile[:keep] if keep else None, "TIFF")
     assert decoded.pixels[4, 4::8].tolist() == [[255, 255, 255], [0, 255, 255], [255, 0, 255], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_transparent_grey_of_few_bits_becomes_alpha(bits: int) -> None:
+    levels = 2**bits
+    key = levels - 2 if bits > 1 else 1
+    packed = np.packbits(np.arange(levels)[:, None] >> np.arange(bits)[::-1] & 1).tobytes()
+    header = struct.pack(">IIBBBBB", levels, 1, bits, 0, 0, 0, 0)
+    chunks = (
+        (b"IHDR", header),
+        (b"tRNS", struct.pack(">H", key)),
+        (b"IDAT", zlib.compress(b"\0" + packed)),
+        (b"IEND", b""),
+    )
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+    alpha = decode(data, MAX_PX).pixels[0, :, 1]
+    assert [level for level in range(levels) if alpha[level] == 0] == [key]

@@ -8,10 +8,11 @@ import tracemalloc
 import warnings
 import zipfile
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
@@ -65,6 +66,8 @@ def tarred() -> bytes:
     [
         ("vector", b"<svg xmlns='x'/>"),
         ("vector", b'<?xml version="1.0"?>\n<!-- by hand -->\n<svg width="4">'),
+        ("vector", b'<?xml version="1.0"?>\n<?xml-stylesheet href="a.css"?>\n<svg\n   width="4">'),
+        ("vector", b'<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG" "x" [\n]>\n<!-- after it -->\n<svg/>'),
         ("vector", b"%!PS-Adobe-3.0 EPSF-3.0\n"),
         ("document", b"%PDF-1.7\n"),
         ("archive", zipped()),
@@ -73,8 +76,15 @@ def tarred() -> bytes:
         ("video", b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41"),
         ("video", b"\x1aE\xdf\xa3\x01\0\0\0\0\0\0\x1fB\x86"),
         ("video", b"RIFF\x10\0\0\0AVI LIST"),
+        ("video", b"\0\0\0\x08wide\0\0\1\0mdat"),
+        ("video", b"\0\0\0\x20ftypXAVC\0\0\2\0"),
+        ("video", (b"G" + bytes(187)) * 3),
+        ("audio", b"\0\0\0\x20ftypM4A \0\0\2\0"),
         ("audio", b"RIFF\x10\0\0\0WAVEfmt "),
         ("unsupported_format", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"),
+        ("unsupported_format", b"\0\0\1\0\1\0\x20\x20" + bytes(40)),
+        ("not_an_image", b"Get free pictures"),
+        ("not_an_image", b"<!---->" * 1000),
     ],
 )
 def test_what_is_no_image_is_told_by_kind(kind: str, data: bytes) -> None:
@@ -90,6 +100,21 @@ def test_an_animation_is_refused_only_where_the_job_says_so(file_format: str) ->
         decode(data, MAX_PX, animations=False)
     assert caught.value.kind == "animation"
     decode(saved(frames[0], file_format), MAX_PX, animations=False)
+
+
+def test_pages_of_floats_are_frames_too() -> None:
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.zeros((2, 4, 3, 3), np.float32), photometric="rgb")
+    assert decode(file.getvalue(), MAX_PX).pixels.shape == (4, 3, 3)
+    with pytest.raises(DecodeError, match="2 frames"):
+        decode(file.getvalue(), MAX_PX, animations=False)
+
+
+@pytest.mark.parametrize("options", [{"subfiletype": 1}, {"extratags": [(50706, 1, 4, b"\1\4\0\0", True)]}])
+def test_a_raw_file_does_not_pass_as_its_thumbnail(options: dict[str, Any]) -> None:
+    file = io.BytesIO()
+    tifffile.imwrite(file, noise(12, 16, 3), photometric="rgb", **options)
+    assert refused(file.getvalue()).kind == "unsupported_format"
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "AVIF", "JPEG2000"])

@@ -1,5 +1,6 @@
 """Promises of the streamed way: the same file as the way that holds all tiles, with few of them in memory."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -186,3 +187,18 @@ def test_one_colour_of_an_input_of_several_is_refused(
     monkeypatch.setattr(sweep, "upsample_part", lambda part, top, scale, first, last: torch.zeros(3, last - first, 520))
     with pytest.raises(GateError, match="output_constant"):
         finish_streamed(spec, prepared(spec, (pixels[..., :3] >> 8).astype(np.uint8)), None, tiny_model.card, BytesIO())
+
+
+@pytest.mark.parametrize("scale", [4, 2.3])
+def test_each_row_is_enlarged_once_for_its_file_and_for_what_is_measured(
+    tiny_model: SuperResolutionModel, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch, scale: float
+) -> None:
+    spec = load_spec(None, {"input": "in", "output": "out", "scale": scale})
+    made: list[tuple[int, int]] = []
+    upsample = sweep.upsample_part
+    monkeypatch.setattr(sweep, "upsample_part", lambda *args: (made.append(args[3:]), upsample(*args))[1])
+    rgb = (pixels[..., :3] >> 8).astype(np.uint8)
+    finish_streamed(spec, prepared(spec, rgb), None, tiny_model.card, BytesIO())
+    assert made[0][0] == 0
+    assert made[-1][1] == 4 * HEIGHT
+    assert all(last == first for (_, last), (first, _) in itertools.pairwise(made))
