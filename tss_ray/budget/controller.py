@@ -34,17 +34,22 @@ class Seen:
 
 @dataclass
 class Controller:
-    """One job's budget. `num_images` are those still to be done; `spent` is what earlier runs took.
+    """One job's budget. `num_images` are those without a row; `spent` is what the rows there are took.
 
-    num_holdout: how many of them are held out; None: as many as the plan's share of them.
+    num_holdout: how many of them are held out; None: as many as the plan's share of them. num_seen, tiles_seen: the
+    rows there are, and their tiles by bin: what the rest will be like, they tell too.
     """
 
     target: TargetSpec
     num_images: int
     spent: float = 0.0
     num_holdout: float | None = None
+    num_seen: int = 0
+    tiles_seen: Sequence[float] = ()
     _open: dict[str, float] = field(default_factory=dict)
+    _blocks: set[str] = field(default_factory=set)
     _begun: int = 0
+    _known: int = 0
     _held: float = 0.0
     _tiles: list[float] = field(default_factory=list)
     _pace_actual: float = 0.0
@@ -53,7 +58,7 @@ class Controller:
     def __post_init__(self) -> None:
         """Start from what the calibration says."""
         self._problem = target_problem(self.target)
-        self._tiles = [0.0] * len(self.target.bins)
+        self._known, self._tiles = self.num_seen, list(self.tiles_seen) or [0.0] * len(self.target.bins)
         self._held = self.target.holdout_share * self.num_images if self.num_holdout is None else self.num_holdout
 
     @property
@@ -89,17 +94,31 @@ class Controller:
     def promise(self, block: str, keys: Sequence[str], images: Sequence[Seen], choice: Choice) -> None:
         """Note that a block of these images begins, of which `images` are readable.
 
-        Done again for a block that has not ended, it replaces what was noted.
+        Of a block that begins again its images are not counted again; what it is about to take replaces what was noted,
+        or is taken once more, if it had ended.
         """
         self.promise_each(block, keys, images, [choice] * len(images))
 
     def promise_each(self, block: str, keys: Sequence[str], images: Sequence[Seen], choices: Sequence[Choice]) -> None:
         """Do the same where images keep the choices of an earlier run."""
-        if block not in self._open:
-            self._begun += len(keys)
-            self._held -= self._num_held(keys)
+        if block not in self._blocks:
+            self._begin(block, keys)
+            self._known += len(keys)
             self._tiles = [seen + more for seen, more in zip(self._tiles, self._tiles_of(images), strict=True)]
-        self._open[block] = math.fsum(self._cost(image, choice) for image, choice in zip(images, choices, strict=True))
+        self._open[block] = math.fsum(self.expected_s(images, choices))
+
+    def resume(self, block: str, keys: Sequence[str], expected_s: float) -> None:
+        """Note a block that had begun before this controller was made: of which `keys` have no row yet.
+
+        Whether it has ended nobody knows; so it counts as open, at what it was expected to take.
+        """
+        self._begin(block, keys)
+        if keys:
+            self._open[block] = expected_s
+
+    def expected_s(self, images: Sequence[Seen], choices: Sequence[Choice]) -> list[float]:
+        """Return the device-seconds that the plan expects of each image under its choice."""
+        return [self._cost(image, choice) for image, choice in zip(images, choices, strict=True)]
 
     def record(self, block: str, device_s: float, computed: float = 1.0) -> None:
         """Note what a block took; one that is not open was noted before, by an earlier try.
@@ -114,6 +133,11 @@ class Controller:
         if predicted > 0:
             self._pace_actual = _MEMORY * self._pace_actual + device_s
             self._pace_predicted = _MEMORY * self._pace_predicted + predicted
+
+    def _begin(self, block: str, keys: Sequence[str]) -> None:
+        self._blocks.add(block)
+        self._begun += len(keys)
+        self._held -= self._num_held(keys)
 
     def _cost(self, image: Seen, choice: Choice) -> float:
         assigned = assign(self.target, choice, image.texture_score, image.image_key)
@@ -131,7 +155,7 @@ class Controller:
         tiles = [
             _PRIOR_TILES * weight / math.fsum(planned) + seen for weight, seen in zip(planned, self._tiles, strict=True)
         ]
-        per_image = max(num_images, 0) / (_PRIOR_TILES / self.target.tiles_per_image + self._begun)
+        per_image = max(num_images, 0) / (_PRIOR_TILES / self.target.tiles_per_image + self._known)
         return [each * per_image for each in tiles]
 
     def _num_held(self, keys: Iterable[str]) -> int:

@@ -7,9 +7,12 @@ disk before it is given: whoever tries the block again, in this run or the next,
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 
 from tss_ray.budget.allocation import Choice
@@ -20,9 +23,9 @@ from tss_ray.imaging.tiles import best_tile
 from tss_ray.pipeline.upscaler import Upscaler
 from tss_ray.spec import JobSpec, StoreSpec, TargetSpec
 from tss_ray.storage.key_list import KeyList, read_key_table
-from tss_ray.storage.ledger import read_rows
-from tss_ray.storage.promises import PromiseBook, Promised, outstanding, read_promises
-from tss_ray.storage.stores import open_store
+from tss_ray.storage.ledger import read_ledger, read_rows
+from tss_ray.storage.promises import PromiseBook, Promised, num_files, outstanding, read_promises
+from tss_ray.storage.stores import Store, open_store
 
 
 class Promiser:
@@ -34,32 +37,51 @@ class Promiser:
         store: StoreSpec,
         spec_hash: str,
         target: TargetSpec,
+        tile_px: int,
         key_list: KeyList,
         old: dict[str, Promised],
+        first_file: int,
     ) -> None:
-        """Read what rows and promises there are. `old`: those of earlier runs, to images without a row."""
+        """Read what rows and promises there are.
+
+        old: promises of earlier runs to images without a row. first_file: number of this run's first file of promises;
+        one that is there tells that this actor's node died.
+        """
         opened = open_store(output, store)
-        spent = 0.0
-        for table in read_rows(opened, ["device_seconds"]):
-            spent += sum(table["device_seconds"].drop_null().to_pylist())
+        died = num_files(opened, spec_hash) > first_file
+        done = read_ledger(opened, spec_hash).names.__contains__ if died else _never  # at first no listed key has a row
         self._old = old
         self._blocks: dict[str, Promised] = {}
-        for block, key, promised in read_promises(opened, spec_hash):
+        begun: dict[str, dict[str, float]] = {}
+        for block, key, promised in read_promises(opened, spec_hash, first_file):
+            left = begun.setdefault(block, {})
+            if not done(key):
+                left[key] = promised.device_s
             if key not in old:
                 self._blocks[block] = promised
         self._book = PromiseBook(opened, spec_hash)
-        keys = (key for name in key_list.names for key in read_key_table(opened, name)["image_key"].to_pylist())
-        num_holdout = sum(is_holdout(target, key) for key in keys)
-        self._controller = Controller(target, key_list.num_todo, spent, num_holdout)
+        num_todo = num_holdout = 0
+        for name in key_list.names:
+            for key in read_key_table(opened, name)["image_key"].to_pylist():
+                if not done(key):
+                    num_todo += 1
+                    num_holdout += is_holdout(target, key)
+        self._controller = Controller(target, num_todo, num_holdout=num_holdout, **_taken(opened, target, tile_px))
+        for block, left in begun.items():
+            self._controller.resume(block, list(left), sum(left.values()))
 
     def promise(self, block: str, keys: Sequence[str], images: Sequence[Seen]) -> list[Promised]:
         """Return what each of `images`, the readable of `keys`, is promised; written down before it is returned."""
         known = self._blocks.get(block)
         fresh = known or _promised(self._controller.choose(keys, images))
         each = [self._old.get(image.image_key, fresh) for image in images]
-        self._controller.promise_each(block, keys, images, [Choice(p.multiplier, p.share) for p in each])
+        choices = [Choice(p.multiplier, p.share) for p in each]
+        self._controller.promise_each(block, keys, images, choices)
         if known is None:
-            self._book.add(block, [image.image_key for image in images], each)
+            told = dict.fromkeys(keys, replace(fresh, device_s=0.0))
+            for image, of, device_s in zip(images, each, self._controller.expected_s(images, choices), strict=True):
+                told[image.image_key] = replace(of, device_s=device_s)
+            self._book.add(block, list(told), list(told.values()))
             self._blocks[block] = fresh
         return each
 
@@ -83,11 +105,32 @@ class BudgetedUpscaler(Upscaler):
         prepared = zip(block["num_steps"].to_pylist(), block["left_alone_by"].to_pylist(), strict=True)
         readable = [i for i, (steps, rule) in enumerate(prepared) if steps is not None and rule is None]
         seen = seen_images(block, readable, self._job)
-        told = ray.get(self._promiser.promise.remote(name, keys, seen)) if seen else []
+        told = ray.get(self._promiser.promise.remote(name, keys, seen))
         rows = super().__call__(promised_steps(block, readable, seen, told, self._job))
         taken = rows["device_seconds"].drop_null().to_pylist()
         self._promiser.record.remote(name, float(sum(taken)), computed_share(rows))
         return rows
+
+
+def _never(key: str) -> bool:
+    return False
+
+
+def _taken(output: Store, target: TargetSpec, tile_px: int) -> dict[str, Any]:
+    """Return what the rows that are there tell a controller: what they took, and how their tiles spread over the bins.
+
+    tile_px: side of a full tile.
+    """
+    spent, num_seen, tiles = 0.0, 0, np.zeros(len(target.bins))
+    columns = ["device_seconds", "texture_score", "num_tiles", "tile_px", "left_alone_by"]
+    for table in read_rows(output, columns):
+        spent += pc.sum(table["device_seconds"]).as_py() or 0.0
+        num_seen += table.num_rows
+        seen = table.filter(pc.and_(pc.is_valid(table["num_tiles"]), pc.is_null(table["left_alone_by"])))
+        bins = np.searchsorted(target.edges, seen["texture_score"].to_numpy(), side="right")
+        full = seen["num_tiles"].to_numpy() * (seen["tile_px"].to_numpy() / tile_px) ** 2
+        tiles += np.bincount(bins, full, len(tiles))
+    return {"spent": spent, "num_seen": num_seen, "tiles_seen": tiles.tolist()}
 
 
 def computed_share(rows: pa.Table) -> float:
@@ -140,11 +183,13 @@ def promises(spec: JobSpec, spec_hash: str, key_list: KeyList, done: Callable[[s
         del done
         yield None
         return
-    old = outstanding(open_store(spec.output, spec.store), spec_hash, done)
+    output = open_store(spec.output, spec.store)
+    old, first_file = outstanding(output, spec_hash, done), num_files(output, spec_hash)
     del done  # it holds the whole ledger
     # no CPU, because it must answer when every CPU is taken, and restarted without end
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
-    promiser = ray.remote(Promiser).options(**options).remote(spec.output, spec.store, spec_hash, target, key_list, old)
+    about = (spec.output, spec.store, spec_hash, target, spec.tiles.tile_px, key_list, old, first_file)
+    promiser = ray.remote(Promiser).options(**options).remote(*about)
     try:
         yield promiser
     finally:

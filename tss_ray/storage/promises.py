@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +18,7 @@ _SCHEMA = pa.schema(
         pa.field("image_key", pa.string(), nullable=False),
         pa.field("multiplier", pa.float64(), nullable=False),
         pa.field("share", pa.float64(), nullable=False),
+        pa.field("device_s", pa.float64(), nullable=False),
     ]
 )
 
@@ -28,6 +29,8 @@ class Promised:
 
     multiplier: float
     share: float
+    device_s: float = 0.0
+    """That the image was expected to take; 0 for what cannot be read."""
 
 
 class PromiseBook:
@@ -39,14 +42,13 @@ class PromiseBook:
     def __init__(self, store: Store, spec_hash: str) -> None:
         """Begin a new file after those that are there."""
         self._store, self._spec_hash = store, spec_hash
-        self._index = sum(1 for _ in store.list(promises_prefix(spec_hash)))
+        self._index = num_files(store, spec_hash)
         self._rows: list[dict[str, object]] = []
 
     def add(self, block: str, keys: Sequence[str], promised: Sequence[Promised]) -> None:
         """Write down a block's promises, one for each key."""
         self._rows += [
-            {"block": block, "image_key": key, "multiplier": each.multiplier, "share": each.share}
-            for key, each in zip(keys, promised, strict=True)
+            {"block": block, "image_key": key, **asdict(each)} for key, each in zip(keys, promised, strict=True)
         ]
         out = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(self._rows, schema=_SCHEMA), out, compression="zstd")
@@ -56,12 +58,18 @@ class PromiseBook:
             self._index, self._rows = self._index + 1, []
 
 
-def read_promises(store: Store, spec_hash: str) -> Iterator[tuple[str, str, Promised]]:
-    """Yield (block, image_key, what was promised) in the order of writing.
+def num_files(store: Store, spec_hash: str) -> int:
+    """Return how many files of promises there are."""
+    return sum(1 for _ in store.list(promises_prefix(spec_hash)))
+
+
+def read_promises(store: Store, spec_hash: str, first: int = 0) -> Iterator[tuple[str, str, Promised]]:
+    """Yield (block, image_key, what was promised) in the order of writing, from the file of number `first` on.
 
     Raises StorageError for a file that is not Parquet.
     """
-    for name in sorted(info.key for info in store.list(promises_prefix(spec_hash))):
+    names = (info.key for info in store.list(promises_prefix(spec_hash)))
+    for name in sorted(name for name in names if name >= promises_key(spec_hash, first)):
         try:
             table = pq.read_table(io.BytesIO(store.read(name)))
         except pa.ArrowException as error:
@@ -69,7 +77,7 @@ def read_promises(store: Store, spec_hash: str) -> Iterator[tuple[str, str, Prom
                 f"{store.uri(name)} is not readable: {error}; delete it, and its images are promised anew"
             ) from error
         for row in table.to_pylist():
-            yield row["block"], row["image_key"], Promised(row["multiplier"], row["share"])
+            yield row["block"], row["image_key"], Promised(row["multiplier"], row["share"], row["device_s"])
 
 
 def outstanding(store: Store, spec_hash: str, done: Callable[[str], bool]) -> dict[str, Promised]:

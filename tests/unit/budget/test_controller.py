@@ -110,6 +110,56 @@ def test_a_block_that_is_tried_again_counts_once() -> None:
     assert controller.spent == 3.0
 
 
+def test_a_block_that_is_tried_again_after_its_end_is_paid_again_and_counted_once() -> None:
+    target = make_target()
+    controller = Controller(target, NUM_IMAGES, num_holdout=3)
+    group = images(2)[:100]
+    controller.promise("a", keys_of(group), group, planned_choice(target))
+    controller.record("a", 3.0, 0.0)
+    before = controller.choose((), ())
+    controller.promise("a", keys_of(group), group, planned_choice(target))
+    controller.record("a", 0.0, 0.0)
+    assert controller.choose((), ()) == before
+    controller.promise("a", keys_of(group), group, planned_choice(target))
+    controller.record("a", 2.0, 0.0)
+    assert controller.spent == 5.0
+
+
+@pytest.mark.parametrize("at", [0.3, 0.8])
+def test_a_controller_that_takes_over_halfway_still_lands_on_the_cap(at: float) -> None:
+    target, dataset = make_target(), images(5)
+    blocks = {f"{first}": dataset[first : first + BLOCK] for first in range(0, NUM_IMAGES, BLOCK)}
+    controller, total, waiting = Controller(target, NUM_IMAGES), 0.0, {}
+    for number, (name, group) in enumerate(blocks.items()):
+        if number == int(at * len(blocks)):
+            begun = set(list(blocks)[:number])
+            left = NUM_IMAGES - sum(len(blocks[name]) for name in begun - waiting.keys())
+            controller = Controller(target, left, total - sum(waiting.values()))
+            for block in begun:
+                keys = keys_of(blocks[block]) if block in waiting else []
+                controller.resume(block, keys, waiting.get(block, 0.0))
+        choice = controller.choose(keys_of(group), group)
+        controller.promise(name, keys_of(group), group, choice)
+        waiting[name] = math.fsum(controller.expected_s(group, [choice] * len(group)))
+        total += waiting[name]
+        if len(waiting) == IN_FLIGHT:
+            first = next(iter(waiting))
+            controller.record(first, waiting.pop(first))
+    assert total == pytest.approx(target.cap, rel=0.01)
+
+
+def test_rows_that_are_there_tell_what_the_rest_is_like() -> None:
+    target = make_target()
+    textured = [0.0, 0.0, 0.0, 2000 * target.tiles_per_image]
+    told = Controller(target, NUM_IMAGES, num_seen=2000, tiles_seen=textured)
+    ours, theirs = told.choose((), ()), Controller(target, NUM_IMAGES).choose((), ())
+    assert ours.multiplier == theirs.multiplier
+    assert ours.share < theirs.share / 2
+    as_planned = [2000 / NUM_IMAGES * each.weight for each in target.bins]
+    told = Controller(target, NUM_IMAGES, num_seen=2000, tiles_seen=as_planned)
+    assert told.choose((), ()).share == pytest.approx(theirs.share, rel=0.05)
+
+
 def test_without_a_cap_and_at_the_end_the_plan_stands() -> None:
     target = make_target()
     assert Controller(target.model_copy(update={"cap": None}), 10).choose((), ()) == planned_choice(target)
