@@ -6,7 +6,6 @@ import pytest
 from photos import photo_bytes
 from tiny import write_tiny_model
 
-
 _ONE_PROCESS = ("ray", "s3", "chaos")
 
 
