@@ -1,6 +1,7 @@
 """What budgets are worth: the texture policy and a plan's λ policy against the same steps for every image.
 
     python jobs/benchmarks/budget.py [--quick] [--photos photos] [--out FOLDER] [--score detail|psnry|ssim]
+    python jobs/benchmarks/budget.py --measured FOLDER/budget.parquet       # the figures again, nothing measured
 
 The protocol
 - The set: two crops of each sample photograph and, with --photos, of each held-out one, as inputs of 96x96 px; as many
@@ -9,11 +10,12 @@ The protocol
 - Every image runs every rung of the ladder once, on this machine's device; scores are of `tss_ray.quality` (--score;
   all but `detail` compare with the originals). NFE are steps times tiles.
 - The plan comes from a calibration on a third of the pictures of each kind, drawn by name; figures are of the others.
-  `lambda` gives each its steps at the cost that `texture` (the default thresholds) takes.
+  `lambda` gives each its steps at no more than the cost that `texture` (the default thresholds) takes.
 - nfe_share_at_equal_quality: NFE of the λ policy over NFE of the fixed top rung, at the λ policy's cheapest point whose
   mean quality is at least the top rung's. nfe_share_texture: the same of uniform steps mixed to the texture policy's
-  quality. quality_gain_at_equal_nfe: mean score of the λ policy less that of uniform steps of the same NFE.
-  95% bootstrap intervals over images.
+  quality. quality_gain_at_equal_nfe: mean score of the λ policy less that of uniform steps of the same NFE;
+  quality_gain_texture: the same of the texture policy. texture_share_of_top, texture_over_top: NFE of the texture
+  policy over those of the fixed top rung, and its mean score less the top rung's. 95% bootstrap intervals over images.
 - cap_error: a replayed run of 500 images drawn from the set, in blocks of 8, four at a time, under a cap halfway
   between the least and the most that the frontier takes, while the pace of the machine drifts by up to a quarter around
   1.15 of the calibrated one; the controller's total over the cap, less 1. It replays the calibrated costs: no clock.
@@ -41,7 +43,7 @@ from rich.table import Table
 from tss_ray.budget.allocation import Choice, unit_hash
 from tss_ray.budget.calibration import Calibration, Scanned, bin_edges
 from tss_ray.budget.controller import Controller, Seen
-from tss_ray.budget.files import write_calibration
+from tss_ray.budget.files import read_calibration, write_calibration
 from tss_ray.budget.outcome import Measured, nfe_share_at_equal_quality, quality_gain_at_equal_nfe
 from tss_ray.budget.planning import Goal, Terms, solve, target_of
 from tss_ray.budget.policy import choose_steps
@@ -63,7 +65,8 @@ def main() -> int:
     arguments = _arguments()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            measured = measure(Path(folder), arguments)
+            known = arguments.measured
+            measured = measure(Path(folder), arguments) if known is None else read_calibration(known)
     except TssRayError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -141,6 +144,9 @@ def compare(everything: Calibration) -> dict[str, object]:
         **_figures("nfe_share_texture", nfe_share_at_equal_quality(by_texture, ladder)),
         **_figures("quality_gain_at_equal_nfe", quality_gain_at_equal_nfe(by_lambda, ladder)),
         **_figures("quality_gain_texture", quality_gain_at_equal_nfe(by_texture, ladder)),
+        **_figures("texture_over_top", _over_top(by_texture)),
+        "texture_share_of_top": round(mean_steps / ladder[-1], 4),
+        "texture_steps": round(mean_steps, 3),
         "mean_steps": round(_mean_steps(by_lambda, ladder), 3),
         "cap_error": round(cap_error(calibration, judged), 4),
     }
@@ -256,6 +262,14 @@ def _mean_steps(measured: Sequence[Measured], ladder: Sequence[int]) -> float:
     return sum(ladder[e.chosen] * e.num_tiles for e in measured) / sum(e.num_tiles for e in measured)
 
 
+def _over_top(measured: Sequence[Measured]) -> tuple[float, ...]:
+    tiles = np.array([each.num_tiles for each in measured])
+    over = np.array([each.qualities[each.chosen] - each.qualities[-1] for each in measured]) * tiles
+    picks = np.random.RandomState(0).randint(len(measured), size=(1000, len(measured)))
+    low, high = np.percentile(over[picks].sum(1) / tiles[picks].sum(1), (2.5, 97.5))
+    return float(over.sum() / tiles.sum()), float(low), float(high)
+
+
 def _figures(name: str, found: object) -> dict[str, object]:
     value, low, high = found if isinstance(found, tuple) else (found.value, found.low, found.high)  # type: ignore[attr-defined]
     return {name: round(value, 4), f"{name}_low": round(low, 4), f"{name}_high": round(high, 4)}
@@ -274,6 +288,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="tss-x4-small", help="embedded name or model folder")
     parser.add_argument("--score", default="detail", choices=("detail", "psnry", "ssim"))
     parser.add_argument("--out", type=Path, help="folder for budget.parquet, every image on every rung")
+    parser.add_argument("--measured", type=Path, help="budget.parquet of an earlier --out, instead of measuring")
     return parser.parse_args()
 
 

@@ -17,7 +17,7 @@ from tss_ray.records import MANIFEST_SCHEMA
 from tss_ray.storage.layout import part_key
 
 _LADDER = np.array([0, 1, 2, 4, 7, 10, 15])
-_THRESHOLDS = (0.02, 0.1, 0.2, 0.33, 0.48, 0.62)
+_THRESHOLDS = (0.08, 0.28, 0.46, 0.64, 0.78, 1.0)
 _KINDS = ("corrupt", "not_an_image", "too_large", "fetch_failed")
 _NUM_FOLDERS = 200
 _SHARE_QUARANTINED, _SHARE_HELD_OUT, _SHARE_MEASURED, _SHARE_REFUSED = 1 / 200, 1 / 100, 1 / 20, 1 / 500

@@ -53,7 +53,7 @@ def test_a_calibration_and_a_goal_become_a_table_a_page_and_a_plan_that_a_job_ta
         (["--max-cost-usd", "5"], "give --device-usd-per-hour"),
         (["--max-cost-usd", "5", "--deadline", "6h"], "a plan has one goal"),
         (["--deadline", "soon"], "such as 6h; correct it"),
-        (["--max-device-hours", "0.000001"], "raise the cap, lower --min-steps, or shrink the holdout"),
+        (["--max-device-hours", "0.000001"], "raise it, lower --min-steps, or shrink --holdout"),
         (["--min-quality", "2"], "lower --min-quality"),
         (["--min-steps", "99"], "calibrate a longer ladder"),
         (["--device-usd-per-hour", "-1"], "need a price above 0"),

@@ -161,7 +161,7 @@ def frontier(curve: Curve, min_steps: int = 0) -> Frontier:
     return Frontier(steps, costs, qualities)
 
 
-def best_under_cap(problem: Problem, cap: float, unit: str = "") -> Choice:
+def best_under_cap(problem: Problem, cap: float) -> Choice:
     """Return the choice of the highest expected quality whose expected cost is at most `cap`, in the curves' unit.
 
     Bisection over the slopes: cost only falls as λ rises. Raises SpecError for a cap below what cannot be undercut.
@@ -169,7 +169,7 @@ def best_under_cap(problem: Problem, cap: float, unit: str = "") -> Choice:
     least = problem.least.cost
     if not cap >= least:
         raise SpecError(
-            f"the cap of {cap:.6g}{unit} is below {least:.6g}{unit}, which the lowest rungs and the holdout take; "
+            f"the cap of {cap:.6g} is below {least:.6g}, which the lowest rungs and the holdout take; "
             "raise the cap, lower --min-steps, or shrink the holdout"
         )
     return _bisect(problem, lambda expected: expected.cost, cap)

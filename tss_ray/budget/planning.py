@@ -223,15 +223,36 @@ def solve(calibration: Calibration, goal: Goal, terms: Terms, min_steps: int = 0
     cap = cap_device_s(goal, terms)
     if goal.kind == "max_mean_steps":
         in_steps = _in_unit(problem, "steps")
-        choice = best_under_cap(in_steps, goal.value * in_steps.weight, " denoiser evaluations")
+        _check_cap(goal, in_steps.least.cost / in_steps.weight, "steps")
+        choice = best_under_cap(in_steps, max(goal.value * in_steps.weight, in_steps.least.cost))
         return Plan(calibration, goal, terms, problem, choice, "steps", None)
     if cap is not None:
-        choice = best_under_cap(problem, cap, " device-seconds")
+        _check_cap(goal, *_of_goal(goal, terms, problem.least.cost))
+        choice = best_under_cap(problem, max(cap, problem.least.cost))
     elif goal.kind == "min_quality":
         choice = cheapest_for_quality(problem, goal.value)
     else:
         choice = Choice(0.0, 0.0)
     return Plan(calibration, goal, terms, problem, choice, "device_s", cap)
+
+
+def _of_goal(goal: Goal, terms: Terms, device_s: float) -> tuple[float, str]:
+    """Return what device-seconds come to in the unit of a goal that caps time or money, and that unit."""
+    match goal.kind:
+        case "max_cost_usd":
+            return terms.usd(device_s) or 0.0, "USD"
+        case "deadline_hours":
+            return terms.rented_hours(device_s) / terms.num_devices, "hours"
+        case _:
+            return terms.rented_hours(device_s), "device-hours"
+
+
+def _check_cap(goal: Goal, least: float, unit: str) -> None:
+    if goal.value < least * (1 - 1e-9):  # a cap of just so much must not fail by rounding
+        raise SpecError(
+            f"{_FLAGS[goal.kind]}: {goal.value:.4g} {unit} is below {least:.4g}, which the lowest rungs and the "
+            "holdout take; raise it, lower --min-steps, or shrink --holdout"
+        )
 
 
 def target_of(plan: Plan, controller: bool = True) -> TargetSpec:
@@ -240,6 +261,7 @@ def target_of(plan: Plan, controller: bool = True) -> TargetSpec:
     return TargetSpec(
         edges=plan.calibration.edges,
         bins=tuple(TargetBin(weight=c.weight, steps=c.steps, cost=c.costs, quality=c.qualities) for c in curves),
+        score_name=facts.score_name,
         cost_unit=plan.cost_unit,
         cap=plan.cap,
         tiles_per_image=plan.calibration.tiles_per_image,

@@ -22,7 +22,7 @@ _NOISE_MARGIN = 1.15
 would lie above it. White noise of std 0.1 then leaves a flat image of 128 px below a score of 0.02 (0.25 without)."""
 REFERENCE_STD = 0.06
 """Local std of luma (of a range of 1) that scores 0.5: 45 photographs reduced to inputs of 130 to 530 px score 0.11 to
-0.62 (5% and 95%), median 0.45, which is what the default thresholds of `BudgetSpec` stand on."""
+0.62 (5% and 95%), median 0.45. What the default thresholds of `BudgetSpec` stand on: jobs/benchmarks/thresholds.py."""
 
 
 def luma(rgb: Tensor) -> Tensor:

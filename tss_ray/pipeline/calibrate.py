@@ -82,9 +82,11 @@ def calibrate(
     """List the input, scan a sample of it, and run every rung of `budget.ladder` on a part of that.
 
     reference: a folder or prefix that holds the originals under the inputs' keys. progress: told (stage, done, total).
-    Raises SpecError for a score that does not fit, InputError where no image can be read, StorageError, ModelError.
+    Raises SpecError for a score that does not fit, InputError for a sample of nothing and where no image can be read,
+    StorageError, ModelError.
     """
     _check_score(score_name, reference)
+    _check_sizes(sizes)
     listed = sample_keys(list_inputs(spec.input, spec.store, spec.input_layout), sizes.scan)
     progress("listing", listed.num_listed, listed.num_listed)
     scanned = list(_scan(spec, listed.sample, progress))
@@ -104,9 +106,7 @@ def calibrate(
 
 
 def sample_keys(items: Iterator[InputItem], size: int) -> Listed:
-    """Stream a listing and keep the `size` keys of the lowest hash. Raises InputError for a size below 1."""
-    if size < 1:
-        raise InputError(f"--scan {size}: nothing would be looked at; choose 1 or more")
+    """Stream a listing and keep the `size` keys of the lowest hash; `size` is 1 or more."""
     heap: list[tuple[float, str, InputItem]] = []
     num_listed, listed_bytes, sizes_known = 0, 0, True
     for item in items:
@@ -127,6 +127,16 @@ def _check_score(score_name: str, reference: str | None) -> None:
         raise SpecError(f"--score {score_name}: choose of {', '.join(SCORES)}")
     if score_name != "detail" and reference is None:
         raise SpecError(f"--score {score_name} compares with originals; name their folder with --reference")
+
+
+def _check_sizes(sizes: SampleSizes) -> None:
+    for flag, given, without in (
+        ("--scan", sizes.scan, "nothing would be looked at"),
+        ("--sample", sizes.sample, "no rung would be measured"),
+        ("--bins", sizes.bins, "there would be no group to plan for"),
+    ):
+        if given < 1:
+            raise InputError(f"{flag} {given}: {without}; choose 1 or more")
 
 
 def _scan(spec: JobSpec, items: Sequence[InputItem], progress: Callable[[str, int, int], None]) -> Iterator[Scanned]:

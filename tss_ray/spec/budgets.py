@@ -41,6 +41,7 @@ class TargetSpec(Group):
         description="texture score where the next bin begins"
     )
     bins: tuple[TargetBin, ...] = Field(min_length=1)
+    score_name: str = Field("detail", description="what quality is: a metric of this name tells what came of it")
     cost_unit: Literal["device_s", "steps"] = Field("device_s", description="device-seconds, or denoiser evaluations")
     cap: float | None = Field(None, ge=0, description="cost of the whole job, in cost_unit; None: nothing to keep")
     tiles_per_image: float = Field(gt=0, description="mean over what was scanned; what cannot be read has none")
@@ -69,7 +70,7 @@ class BudgetSpec(Group):
         (0, 1, 2, 4, 7, 10, 15), description="policy texture: rungs, ascending; 0 = resample"
     )
     thresholds: tuple[float, ...] = Field(
-        (0.02, 0.1, 0.2, 0.33, 0.48, 0.62),
+        (0.08, 0.28, 0.46, 0.64, 0.78, 1.0),
         description="policy texture: score at which the next rung begins; one fewer than the ladder",
     )
     by_tile: bool = Field(

@@ -64,6 +64,7 @@ class JobSpec(Group):
             del decides["budget"]["by_tile"]
         if self.budget.target is not None:
             del decides["budget"]["target"]["measured"]["one_step_sha256"]
+            del decides["budget"]["target"]["score_name"]
         if one_step_sha256 is not None:
             decides["one_step_sha256"] = one_step_sha256
         if self.compute.compile == "on":  # as another dtype: it rounds elsewhere

@@ -8,6 +8,8 @@ import budget
 import pytest
 from calibrations import FACTS, make_calibration
 
+from tss_ray.budget.policy import choose_steps
+from tss_ray.pipeline.probe import probe
 from tss_ray.spec import BudgetSpec
 
 FIGURES = {"nfe_share_at_equal_quality", "quality_gain_at_equal_nfe", "cap_error", "noisy_flat_steps"}
@@ -32,3 +34,15 @@ def test_where_steps_help_only_texture_less_nfe_is_needed_and_the_cap_is_met() -
     assert figures["nfe_share_at_equal_quality"] <= 1
     assert figures["quality_gain_at_equal_nfe"] > 0.008
     assert abs(figures["cap_error"]) < 0.02
+
+
+@pytest.mark.parametrize("std", [0.02, 0.05])
+def test_noisy_copies_of_flat_pictures_get_no_more_steps_than_the_clean_ones(
+    std: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "NOISE_STD", std)
+    for number in range(12):
+        lr, _ = budget.flat(number)
+        scores = [probe(pixels).texture_score for pixels in (lr, budget.noisy(lr, f"{number}"))]
+        clean, noisy = (choose_steps(BudgetSpec(), score, "") for score in scores)
+        assert noisy <= clean <= 1

@@ -140,8 +140,8 @@ def test_the_holdout_runs_the_top_rung_and_is_paid_for() -> None:
     found = problem.expect(best_under_cap(problem, 20.0))
     assert found.cost == pytest.approx(20.0)
     assert found.shares == (((0, 0.98), (10, 0.02)),)
-    with pytest.raises(SpecError, match=r"cap of 19s is below 20s.*raise the cap, lower --min-steps, or shrink"):
-        best_under_cap(problem, 19.0, "s")
+    with pytest.raises(SpecError, match=r"cap of 19 is below 20.*raise the cap, lower --min-steps, or shrink"):
+        best_under_cap(problem, 19.0)
 
 
 def test_one_bin_of_one_rung_is_a_problem_too() -> None:

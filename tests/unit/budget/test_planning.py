@@ -1,5 +1,6 @@
 """Promises of the plan: goals become caps, predictions have intervals, and what cannot be is said."""
 
+import re
 from itertools import pairwise
 
 import pytest
@@ -48,8 +49,20 @@ def test_a_missing_price_says_how_to_give_it() -> None:
 
 
 def test_an_impossible_cap_says_what_is_possible() -> None:
-    with pytest.raises(SpecError, match=r"is below .* device-seconds, which the lowest rungs and the holdout take"):
-        plan(Goal("max_device_hours", hours(1e-3)))
+    for kind, unit in (
+        ("max_device_hours", "device-hours"),
+        ("max_cost_usd", "USD"),
+        ("deadline_hours", "hours"),
+        ("max_mean_steps", "steps"),
+    ):
+        terms = {"usd_per_device_hour": 2.0, "num_devices": 3, "busy_share": 0.5}
+        with pytest.raises(SpecError, match=r"take; raise it, lower --min-steps, or shrink --holdout") as told:
+            plan(Goal(kind, 1e-9), **terms)
+        least = re.search(rf"1e-09 {unit} is below (\S+), which the lowest rungs and the holdout", str(told.value))
+        assert least
+        just = Goal(kind, float(least[1]) * 1.001)
+        found = plan(just, **terms)
+        assert found.device_s.value == pytest.approx(found.problem.least.cost, rel=5e-3), "and no less is"
     with pytest.raises(SpecError, match=r"lower --min-quality"):
         plan(Goal("min_quality", 2.0))
 
@@ -83,7 +96,7 @@ def test_what_ifs_tell_of_other_caps_and_prices() -> None:
     assert rows["double the cap"].point.quality > found.quality.value
     assert rows["2 USD/h (dear)"].point == rows["half the cap"].point.__class__("plan", *[
         getattr(rows["half the cap"].point, name) for name in ("device_s", "quality", "steps")])  # fmt: skip
-    assert "raise the cap" in rows["1e+09 USD/h (too dear)"].why
+    assert "raise it" in rows["1e+09 USD/h (too dear)"].why
 
 
 def test_several_goals_at_once_are_refused_and_none_is_the_best() -> None:

@@ -45,14 +45,14 @@ def test_a_flat_image_scores_nothing(level: float) -> None:
 @pytest.mark.parametrize("sigma", [0.01, 0.02, 0.03, 0.05, 0.1])
 @pytest.mark.parametrize("seed", range(3))
 def test_white_noise_on_a_flat_image_buys_no_step(sigma: float, side: int, seed: int) -> None:
-    assert score(0.5 + white((1, 1, side, side), sigma, seed)) < min(BudgetSpec().thresholds)
+    assert score(0.5 + white((1, 1, side, side), sigma, seed)) < 0.02 < min(BudgetSpec().thresholds)
 
 
 @pytest.mark.parametrize("sigma", [0.01, 0.02, 0.03, 0.05])
 @pytest.mark.parametrize("seed", range(3))
-def test_white_noise_on_a_small_flat_image_buys_little(sigma: float, seed: int) -> None:
+def test_white_noise_on_a_small_flat_image_buys_no_step(sigma: float, seed: int) -> None:
     y = 0.5 + white((1, 1, 40, 40), sigma, seed)  # the estimate itself strays: 64 blocks, overlapping
-    assert score(y) < 0.05
+    assert score(y) < 0.05 < min(BudgetSpec().thresholds)
 
 
 def test_noise_is_cut_off_after_smoothing_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,10 +37,15 @@ def test_the_sample_depends_on_the_keys_and_not_on_their_order() -> None:
     assert len(sample_keys(iter(items(5)()), 20).sample) == 5
 
 
-def test_a_listing_of_unknown_sizes_has_no_sum_and_an_empty_sample_is_refused() -> None:
+def test_a_listing_of_unknown_sizes_has_no_sum() -> None:
     assert sample_keys(iter([InputItem("a", "/a", None), InputItem("b", "/b", 3)]), 5).listed_bytes is None
-    with pytest.raises(InputError, match="choose 1 or more"):
-        sample_keys(iter(items(5)()), 0)
+
+
+@pytest.mark.parametrize("sizes", [{"scan": 0}, {"sample": 0}, {"bins": -1}])
+def test_an_empty_sample_is_refused_before_anything_is_listed(sizes: dict[str, int]) -> None:
+    (name, given), nowhere = next(iter(sizes.items())), JobSpec(input="/nowhere", output="nowhere")
+    with pytest.raises(InputError, match=f"--{name} {given}: .*; choose 1 or more"):
+        calibrate(nowhere, SampleSizes(**sizes))
 
 
 def test_a_hundred_thousand_keys_stream_through_bounded_memory() -> None:
