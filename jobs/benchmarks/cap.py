@@ -1,10 +1,11 @@
 """Whether a run lands on its cap by the clock, on a machine whose speed drifts.
 
-    python jobs/benchmarks/cap.py [--photos photos] [--images 500] [--sample 50] [--out out/bench] [--quick]
+    python jobs/benchmarks/cap.py [--photos photos] [--images 500] [--sample 50] [--seed 0] [--out out/bench] [--quick]
 
 The protocol
-- The set: as many different images of 64 to 160 px as asked for, cut from the sample photographs and, with --photos,
-  from those in that folder, each reduced by two to four; every tenth is a flat ground with a disc.
+- The set: as many different images of 64 to 160 px (--sides) as asked for, cut from the sample photographs and, with
+  --photos, from those in that folder, each reduced by two to four; every tenth is a flat ground with a disc. Another
+  --seed makes another set.
 - `tss-ray plan` runs every rung of the ladder on --sample of them. The cap is halfway between the least and the most
   that its frontier takes. `tss-ray upscale --budget` runs all images under it, first with the controller, then, for
   comparison, with `--no-controller`. Every command is a process of its own.
@@ -38,7 +39,6 @@ from tss_ray.budget.planning import Goal, Terms, solve
 from tss_ray.storage import sample_photos
 
 _FLAT_EVERY = 10
-_SIDES_PX = (64, 160)
 
 
 def main() -> int:
@@ -46,13 +46,13 @@ def main() -> int:
     arguments = _arguments()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_images(folder / "in", arguments.images, arguments.photos)
+        write_images(folder / "in", arguments)
         tss_ray("plan", folder / "in", "--sample", arguments.sample, "--out", folder / "first")
         problem = solve(read_calibration(folder / "first" / "calibration.parquet"), Goal("best"), Terms()).problem
         cap_s = (problem.least.cost + problem.most.cost) / 2
         measured = ("--calibration", folder / "first" / "calibration.parquet", "--max-device-hours", cap_s / 3600)
         tss_ray("plan", folder / "in", *measured, "--out", folder / "plan")
-        rows = [run(folder, "with", cap_s, arguments.drift_s), run(folder, "without", cap_s, arguments.drift_s)]
+        rows = [run(folder, how, cap_s, arguments.drift_s) for how in ("with", "without")]
     controlled, plain = rows
     figures: Row = {"cap_error": controlled["error"], "cap_error_without": plain["error"], "cap_s": cap_s}
     figures |= {"images": controlled["images"], "mean_steps": controlled["mean_steps"]}
@@ -107,16 +107,17 @@ def _spin(turn_s: float) -> None:
             pass
 
 
-def write_images(folder: Path, num_images: int, photos: Path | None) -> None:
-    """Write the set; the same for the same photographs."""
-    chance = random.Random(0)
+def write_images(folder: Path, arguments: argparse.Namespace) -> None:
+    """Write the set; the same for the same photographs, sides and seed."""
+    chance, photos = random.Random(arguments.seed), arguments.photos
+    least_px, most_px = map(int, arguments.sides.split(","))
     pictures = [sample_photos.reference(name) for name in sample_photos.names()]
     for path in sorted(photos.rglob("*.jpg"))[:60] if photos else ():
         with Image.open(path) as picture:
             pictures.append(picture.convert("RGB"))
     folder.mkdir()
-    for number in range(num_images):
-        width, height = (chance.randint(*_SIDES_PX) for _ in range(2))
+    for number in range(arguments.images):
+        width, height = (chance.randint(least_px, most_px) for _ in range(2))
         if number % _FLAT_EVERY == 0:
             image = Image.new("RGB", (width, height), tuple(chance.randint(40, 220) for _ in range(3)))
             ImageDraw.Draw(image).ellipse((8, 8, width // 2, height // 2), "white")
@@ -136,6 +137,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--photos", type=Path, help="a folder of photographs (.jpg) besides the samples")
     parser.add_argument("--images", type=int, help="default: 500, quick: 40")
     parser.add_argument("--sample", type=int, help="images that the calibration runs; default: 50, quick: 10")
+    parser.add_argument("--sides", default="64,160", help="px, at least and at most: smaller ones take less time")
+    parser.add_argument("--seed", type=int, default=0, help="of the set")
     parser.add_argument("--drift-s", type=float, default=15.0, help="0: the machine is left alone")
     parser.add_argument("--out", type=Path, help="folder for cap.parquet and cap.md")
     parser.add_argument("--quick", action="store_true", help="a small run, to see that it works")

@@ -1,18 +1,20 @@
 """The constants of `tss_ray.quality.detail`, and what its score is worth beside metrics that have the original.
 
-    python jobs/benchmarks/detail_score.py --photos photos [--crops 2]
+    python jobs/benchmarks/detail_score.py --photos photos [--crops 2] [--split validation|heldout]
 
 The protocol
 - Constants: least squares over all blocks of one crop of each photograph of the split `train`, originals against their
   reductions by 4; no network takes part. The shares of noise are those of white noise of 512x512 px.
-- Worth: crops of the split `validation`, every rung of the default ladder by the default plan. For each crop,
+- Worth: crops of the split `validation`, by some of which the tolerance was chosen, or of `heldout`; every rung of the
+  default ladder by the default plan. For each crop,
   Spearman's rank correlation over the rungs between the score and each metric, signs turned so that better is higher;
   the mean over crops, with a 95% bootstrap interval over photographs. NIQE and PIQE enter as they are, and as distances
   to the original's own value.
 - `gap` is what choosing the rung by the score loses in a metric against choosing it by that metric itself, and
   `gap_middle` what taking the middle rung for all loses: what a blind choice would.
 
-The tables go to stderr. The last line of stdout is one JSON object: constants, noise_gains, and rank_<metric>.
+The tables go to stderr. The last line of stdout is one JSON object: constants, noise_gains, rank_<metric>, and
+gap_<metric>, the middle rung's second.
 """
 
 import argparse
@@ -50,8 +52,10 @@ def main() -> int:
         "noise_gains": noise_gains(),
     }
     judge = Judge(("ssim", "fsim", "gmsd", *DISTANCES))
-    found = list(worth(photo_crops("validation", photos(arguments.photos, "validation"), arguments.crops), judge))
-    table = Table(title=f"{len(found)} crops, {', '.join(map(str, BudgetSpec().ladder))} steps")
+    split = arguments.split
+    found = list(worth(photo_crops(split, photos(arguments.photos, split), arguments.crops), judge))
+    num_photos, ladder = len({photo for photo, _ in found}), ", ".join(map(str, BudgetSpec().ladder))
+    table = Table(title=f"{split}: {len(found)} crops of {num_photos} photographs, {ladder} steps")
     for heading in ("metric", "rank correlation", "gap", "gap_middle"):
         table.add_column(heading, justify="right")
     for name in found[0][1]:
@@ -61,6 +65,7 @@ def main() -> int:
         between = "" if ends is None else f" [{ends.low:+.2f}, {ends.high:+.2f}]"
         table.add_row(name, f"{means[0]:+.2f}{between}", f"{means[1]:.4f}", f"{means[2]:.4f}")
         figures[f"rank_{name}"] = round(means[0], 3)
+        figures[f"gap_{name}"] = [round(mean, 4) for mean in means[1:]]
     Console(stderr=True).print(table)
     print(json.dumps(figures))
     return 0
@@ -123,7 +128,8 @@ def _agreement(scores: Sequence[float], values: Sequence[float]) -> tuple[float,
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The constants and the worth of the detail score.")
     parser.add_argument("--photos", type=Path, required=True, help="the folder that training filled")
-    parser.add_argument("--crops", type=int, default=2, help="crops of each validation photograph")
+    parser.add_argument("--crops", type=int, default=2, help="crops of each photograph")
+    parser.add_argument("--split", default="validation", choices=("validation", "heldout"))
     return parser.parse_args()
 
 

@@ -21,7 +21,7 @@ from tss_ray.models.fetch import is_remote
 from tss_ray.models.registry import EMBEDDED
 from tss_ray.pipeline.commit import Totals
 from tss_ray.pipeline.graph import run_graph
-from tss_ray.pipeline.measure import check_measuring
+from tss_ray.pipeline.measure import binding_licence, check_measuring
 from tss_ray.pipeline.meters import meters
 from tss_ray.pipeline.model import check_models_fit, job_cards
 from tss_ray.pipeline.monitor import Tally, start_monitor
@@ -30,7 +30,7 @@ from tss_ray.pipeline.placement import watched_placement
 from tss_ray.pipeline.promiser import promises
 from tss_ray.pipeline.resources import ResourcePlan, plan_resources
 from tss_ray.pipeline.teller import Teller
-from tss_ray.quality.pyiqa_metrics import MetricFacts, licence
+from tss_ray.quality.pyiqa_metrics import MetricFacts
 from tss_ray.spec import JobSpec
 from tss_ray.storage.inputs import list_inputs
 from tss_ray.storage.key_list import KeyList, write_key_list
@@ -128,7 +128,8 @@ class _Begun:
             for each in self.metrics
         }
         packages = ("tss-ray", "torch", "ray")
-        made_with = {name: _version(name) for name in packages} | ({"metrics": licence()} if facts else {})
+        bound = binding_licence(self.metrics)
+        made_with = {name: _version(name) for name in packages} | ({"metrics": bound} if bound else {})
         return Run(self.started_at.isoformat(timespec="milliseconds"), devices, facts, made_with)
 
 
@@ -254,8 +255,9 @@ def _preflight(spec: JobSpec) -> tuple[Store, str, tuple[MetricFacts, ...]]:
     check_models_fit(spec, cards)
     output = open_store(spec.output, spec.store)
     output.check_writable()
-    if metrics := check_measuring(spec):
-        log.warning("metrics are measured with %s: its licence binds their use", licence())
+    metrics = check_measuring(spec)
+    if bound := binding_licence(metrics):
+        log.warning("metrics are measured with %s: its licence binds their use", bound)
     return output, spec.spec_hash(*cards.sha256s), metrics
 
 

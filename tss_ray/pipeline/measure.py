@@ -9,7 +9,7 @@ pipeline (ray#44767).
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from tss_ray.budget.allocation import unit_hash
-from tss_ray.errors import ImageError, InputError, ObjectNotFoundError, SpecError, StorageError
+from tss_ray.errors import EngineError, ImageError, InputError, ObjectNotFoundError, SpecError, StorageError
 from tss_ray.imaging.channels import model_planes
 from tss_ray.imaging.colour import is_linear
 from tss_ray.imaging.decode import decode
@@ -30,7 +30,8 @@ from tss_ray.pipeline.journal import DEATHS_ALONE, WatchedBlock
 from tss_ray.pipeline.model import job_cards
 from tss_ray.pipeline.monitor import MonitorLink
 from tss_ray.pipeline.rows import FILE
-from tss_ray.quality.pyiqa_metrics import MetricFacts, PictureMetric, check_metrics
+from tss_ray.quality.detail import SCALE, detail_score
+from tss_ray.quality.pyiqa_metrics import MetricFacts, PictureMetric, check_metrics, licence
 from tss_ray.records import ManifestRow, MetricValue, rows_to_table, table_to_rows
 from tss_ray.spec import JobSpec, MetricsSpec
 from tss_ray.storage.inputs import read_uri
@@ -39,6 +40,8 @@ from tss_ray.storage.stores import Store, open_store
 
 log = logging.getLogger(__name__)
 
+DETAIL = "detail"
+"""The package's own score, which plans go by: it asks for the input and for no original, and needs no pyiqa."""
 _STOPPED = "the run was stopped before it was measured"
 _KILLER = f"workers died over it {DEATHS_ALONE} times; lower metrics.max_output_px"
 
@@ -56,13 +59,20 @@ def is_measured(metrics: MetricsSpec, row: ManifestRow) -> bool:
 def check_measuring(spec: JobSpec) -> tuple[MetricFacts, ...]:
     """Raise now what measuring would stumble over in every image; return the facts of the metrics.
 
-    Raises SpecError for metrics that cannot be made on this machine, InputError for references that are not there, and
-    StorageError. Imports pyiqa in a child process only, and not even there where no metric was asked for.
+    Raises SpecError for metrics that cannot be made on this machine or do not fit the job, InputError for references
+    that are not there, and StorageError. Imports pyiqa in a child process only, and not even there where no metric of
+    its was asked for.
     """
     metrics = spec.metrics
     if metrics.reference is not None and not metrics.names:
         raise SpecError("--reference without --metrics: nothing would be compared; ask for a metric, like psnry")
-    found = check_metrics(metrics.names, metrics.reference is not None)
+    ours = (MetricFacts(DETAIL),) if DETAIL in metrics.names else ()
+    if ours and spec.scale != SCALE:
+        raise SpecError(f"--metrics {DETAIL} judges enlargements by {SCALE}, not by {spec.scale:g}; leave it out")
+    others = [name for name in metrics.names if name != DETAIL]
+    if ours and not others and metrics.reference is not None:
+        raise SpecError(f"--reference: {DETAIL} compares with nothing; leave it out, or ask for psnry or lpips too")
+    found = ours + check_metrics(others, metrics.reference is not None)
     if metrics.reference is not None:
         store = open_store(metrics.reference, spec.store)
         store.check_readable()
@@ -71,6 +81,11 @@ def check_measuring(spec: JobSpec) -> tuple[MetricFacts, ...]:
                 f"nothing found at --reference {metrics.reference}; give the folder or prefix of originals"
             )
     return found
+
+
+def binding_licence(facts: Sequence[MetricFacts]) -> str | None:
+    """Return the licence that the use of these metrics is bound by; None for none and for our own."""
+    return licence() if any(each.name != DETAIL for each in facts) else None
 
 
 class Measure:
@@ -115,7 +130,7 @@ class Measurer:
     def __init__(self, spec: JobSpec, make: Callable[[str], PictureMetric] = PictureMetric) -> None:
         """Make the metrics of a job. Raises SpecError where one cannot be made."""
         self._spec, self._scale = spec, job_cards(spec).main.scale
-        self._metrics = [make(name) for name in spec.metrics.names]
+        self._metrics = {name: make(name) for name in spec.metrics.names if name != DETAIL}
         reference = spec.metrics.reference
         self._references = None if reference is None else open_store(reference, spec.store)
 
@@ -135,35 +150,37 @@ class Measurer:
         """
         began = time.perf_counter()
         try:
-            before, after = self._pictures(row, file)
+            lr, before, after = self._pictures(row, file)
         except (ImageError, StorageError) as error:
             row = self.unmeasured(row, str(error))
         else:
-            row = replace(row, metrics=self._values(row, before, after))
+            row = replace(row, metrics=self._values(row, lr, before, after))
         return replace(row, metrics_s=time.perf_counter() - began, finished_at=datetime.now(UTC))
 
-    def _pictures(self, row: ManifestRow, file: bytes | None) -> tuple[Tensor, Tensor]:
-        """Return the enlargement of the input and the output, (3,H,W) float in [0,1]."""
+    def _pictures(self, row: ManifestRow, file: bytes | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the input (3,h,w), its enlargement and the output (3,H,W), float in [0,1]."""
         limits, store = self._spec.limits, self._spec.store
         largest, width, height = self._spec.metrics.max_output_px, row.out_width or 0, row.out_height or 0
         if width * height > largest:
             raise ImageError("too_large", f"{width}×{height} px; raise metrics.max_output_px to measure it")
         after = as_shown(file if file is not None else read_uri(row.output_uri or "", store), largest)
         lr = as_shown(read_uri(row.input_uri, store, limits.max_input_bytes), limits.max_input_px)
-        return baseline(lr, self._scale, height, width), after
+        return lr, baseline(lr, self._scale, height, width), after
 
-    def _values(self, row: ManifestRow, before: Tensor, after: Tensor) -> list[MetricValue]:
+    def _values(self, row: ManifestRow, lr: Tensor, before: Tensor, after: Tensor) -> list[MetricValue]:
         reference, fault = None, None
-        if any(metric.needs_reference for metric in self._metrics):
+        if any(metric.needs_reference for metric in self._metrics.values()):
             try:
                 reference = self._reference(row, after)
             except (ImageError, StorageError) as error:
                 fault = str(error)
         return [
-            MetricValue(name=metric.name, before=None, after=None, fault=fault)
-            if metric.needs_reference and reference is None
-            else _value(metric, before, after, reference)
-            for metric in self._metrics
+            _detail(row, lr, before, after)
+            if name == DETAIL
+            else MetricValue(name=name, before=None, after=None, fault=fault)
+            if self._metrics[name].needs_reference and reference is None
+            else _value(self._metrics[name], before, after, reference)
+            for name in self._spec.metrics.names
         ]
 
     def _reference(self, row: ManifestRow, after: Tensor) -> Tensor:
@@ -187,6 +204,15 @@ def _value(metric: PictureMetric, before: Tensor, after: Tensor, reference: Tens
         told = f"{type(error).__name__}: {error}"[:300]
         return MetricValue(name=metric.name, before=None, after=None, fault=told)
     return MetricValue(name=metric.name, before=values[0], after=values[1], fault=None)
+
+
+def _detail(row: ManifestRow, lr: Tensor, before: Tensor, after: Tensor) -> MetricValue:
+    sigma = row.noise_sigma or 0.0
+    try:
+        values = [detail_score(picture, lr, sigma).score for picture in (before, after)]
+    except EngineError as error:  # a result of another size, where settings limit that
+        return MetricValue(name=DETAIL, before=None, after=None, fault=str(error))
+    return MetricValue(name=DETAIL, before=values[0], after=values[1], fault=None)
 
 
 def as_shown(data: bytes, max_px: int) -> Tensor:

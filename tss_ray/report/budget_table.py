@@ -24,7 +24,7 @@ def prediction_rows(record: Record) -> list[tuple[str, str]]:
         ("looked at", f"{dataset['scanned']} images, {dataset['ran_the_ladder']} of them on every rung"),
         ("cost", "no price was given" if predicted["usd"] is None else f"{between(predicted['usd'], 2)} USD"),
         ("device time", f"{between(predicted['device_hours'], 3)} h on {facts['device']}"),
-        ("time", f"{between(predicted['wall_hours'], 3)} h on {record['terms']['num_devices']} devices"),
+        ("time", f"{between(predicted['wall_hours'], 3)} h on {_devices(record['terms']['num_devices'])}"),
         ("mean steps", between(predicted["mean_steps"], 2)),
         (f"quality ({facts['score_name']})", between(predicted["quality"], 4)),
         ("uniform steps", "cannot cost as little" if other is None else _uniform_text(record)),
@@ -68,6 +68,10 @@ def goal_text(record: Record) -> str:
 def between(estimate: Mapping[str, float], decimals: int) -> str:
     """Return a figure and its 95% interval."""
     return f"{estimate['value']:.{decimals}f} [{estimate['low']:.{decimals}f}, {estimate['high']:.{decimals}f}]"
+
+
+def _devices(num: int) -> str:
+    return "1 device" if num == 1 else f"{num} devices"
 
 
 def _uniform_text(record: Record) -> str:

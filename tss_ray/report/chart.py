@@ -14,6 +14,8 @@ _LABEL_PX = 18
 _LIGHT = ("#57606a", "#0a62b8", "#b35900", "#00734f", "#a3287e", "#6b4fbb", "#8a6d00", "#c0392b", "#1b7f8c")
 _DARK = ("#9ea7b3", "#58a6ff", "#ffa657", "#3fcf9b", "#f092d1", "#b89cff", "#e3c04d", "#ff7b72", "#56d4dd")
 _DASHES = ("", "6 3", "2 3")
+_RADIUS = ("2.6", "5")
+"""Of a dot on a line, and of one that is alone."""
 
 STYLE = (
     ".chart text { font: 12px system-ui, sans-serif; fill: CanvasText } .chart .title { font-size: 14px }\n"
@@ -70,6 +72,8 @@ class Axis:
 
 def chart(title: str, axis: Axis, series: Sequence[Series]) -> str:
     """Return an <svg> element: bands under lines, dots with their values, a key at the right.
+
+    A single point is a larger dot with its interval as a bar.
 
     A line's colour follows from its place in `series`; one without points is left out and keeps its colour free.
     """
@@ -135,10 +139,13 @@ def _grid(svg: ET.Element, axis: Axis, low: float, high: float) -> None:
 
 
 def _band(svg: ET.Element, line: Series, index: int, place: _Place) -> None:
-    ends = [(p.x, p.low, p.high) for p in line.points if p.low is not None and p.high is not None]
-    if len(ends) < 2:
+    spans = [(p.x, p.low, p.high) for p in line.points if p.low is not None and p.high is not None]
+    if len(line.points) == len(spans) == 1:
+        x, low, high = spans[0]
+        ET.SubElement(svg, "line", {**_stroke(index), **ends(*place(x, low), *place(x, high))})
+    if len(spans) < 2:
         return
-    outline = [place(x, high) for x, _, high in ends] + [place(x, low) for x, low, _ in reversed(ends)]
+    outline = [place(x, high) for x, _, high in spans] + [place(x, low) for x, low, _ in reversed(spans)]
     ET.SubElement(svg, "polygon", {"class": f"band f{index % len(_LIGHT)}", "points": _points(outline)})
 
 
@@ -147,7 +154,14 @@ def _line(svg: ET.Element, line: Series, index: int, place: _Place) -> None:
     for point in line.points if len(line.points) <= 30 else ():
         x, y = place(point.x, point.y)
         dot = ET.SubElement(
-            svg, "circle", {"class": f"f{index % len(_LIGHT)}", "cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": "2.6"}
+            svg,
+            "circle",
+            {
+                "class": f"f{index % len(_LIGHT)}",
+                "cx": f"{x:.1f}",
+                "cy": f"{y:.1f}",
+                "r": _RADIUS[len(line.points) == 1],
+            },
         )
         between = "" if point.low is None else f" [{point.low:.4g}, {point.high:.4g}]"
         ET.SubElement(dot, "title").text = f"{line.name} at {point.x:g}: {point.y:.4g}{between}"

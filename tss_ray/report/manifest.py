@@ -52,6 +52,7 @@ COPIED = (
     "device_seconds",
     "output_bytes",
     "padding_ratio",
+    "tile_px",
     "refused_device_s",
     "metrics_s",
     "holdout",

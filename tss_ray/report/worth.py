@@ -87,16 +87,18 @@ def ask_saving(manifest: Manifest) -> Saving | None:
 def ask_predictions(manifest: Manifest, record: dict[str, Any] | None) -> tuple[Prediction, ...]:
     """Compare the plan that the settings of the last run hold with the rows; nothing for a run without one.
 
-    The plan's figures follow from its bins alone, at the choice that the run began with.
+    The plan's figures follow from its bins alone, at the choice that the run began with. Tiles are full ones, as the
+    plan's are; what could not be read has none, and counts as an image there and here.
     """
     target = _target(record)
     if target is None:
         return ()
     expected = target_problem(target).expect(planned_choice(target))
-    found = manifest.ask_one("""
-        select coalesce(sum(device_seconds), 0.0) as device_s, coalesce(sum(nfe), 0)::double as steps,
-          coalesce(sum(nfe) / nullif(sum(num_tiles), 0), 0.0)::double as mean_steps,
-          coalesce(avg(num_tiles), 0.0)::double as tiles
+    full = f"power(coalesce(tile_px, {target.measured.tile_px}) / {target.measured.tile_px}, 2)"
+    found = manifest.ask_one(f"""
+        select coalesce(sum(device_seconds), 0.0) as device_s, coalesce(sum(nfe * {full}), 0)::double as steps,
+          coalesce(sum(nfe * {full}) / nullif(sum(num_tiles * {full}), 0), 0.0)::double as mean_steps,
+          coalesce(sum(num_tiles * {full}) / (select count(*) from rows), 0.0)::double as tiles
         from rows where status = 'done' and budget_policy = 'target'""")
     name = {"device_s": "device-seconds", "steps": "NFE"}[target.cost_unit]
     rows = [
@@ -104,9 +106,30 @@ def ask_predictions(manifest: Manifest, record: dict[str, Any] | None) -> tuple[
         Prediction("mean steps of a tile", expected.steps, found["mean_steps"]),
         Prediction("tiles of an image", target.tiles_per_image, found["tiles"]),
     ]
+    if (quality := _quality(manifest, target)) is not None:
+        rows.append(Prediction(f"quality ({target.score_name})", expected.quality, quality))
     if target.cap is not None:
         rows.insert(1, Prediction(f"{name}, against the cap", target.cap, found[target.cost_unit]))
     return tuple(rows)
+
+
+def _quality(manifest: Manifest, target: TargetSpec) -> float | None:
+    """Return the mean of the plan's score over the tiles of what was measured; None where it was not.
+
+    Of the holdout everything is measured and of the others a share, so each counts by its share of the images.
+    """
+    if target.score_name not in manifest.metrics:
+        return None
+    score = quoted(target.score_name)
+    weight = f"num_tiles * power(coalesce(tile_px, {target.measured.tile_px}), 2)"
+    found = manifest.ask(f"""
+        select coalesce(holdout, false) as held, sum({score} * {weight}) / sum({weight}) as mean
+        from rows where status = 'done' and budget_policy = 'target' and isfinite({score}) group by 1""")
+    means = {row["held"]: row["mean"] for row in found}
+    if False not in means:
+        return None
+    held = target.holdout_share if True in means else 0.0
+    return float((1 - held) * means[False] + held * means.get(True, 0.0))
 
 
 def _target(record: dict[str, Any] | None) -> TargetSpec | None:

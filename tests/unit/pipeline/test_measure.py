@@ -18,8 +18,17 @@ from tss_ray.budget.allocation import unit_hash
 from tss_ray.errors import InputError, SpecError
 from tss_ray.pipeline import measure
 from tss_ray.pipeline.journal import Trial
-from tss_ray.pipeline.measure import Measure, Measurer, as_shown, baseline, check_measuring, is_measured
+from tss_ray.pipeline.measure import (
+    Measure,
+    Measurer,
+    as_shown,
+    baseline,
+    binding_licence,
+    check_measuring,
+    is_measured,
+)
 from tss_ray.pipeline.rows import FILE
+from tss_ray.quality.detail import detail_score
 from tss_ray.quality.pyiqa_metrics import MetricFacts
 from tss_ray.records import ManifestRow, MetricValue, rows_to_table, table_to_rows
 from tss_ray.spec import JobSpec, MetricsSpec, load_spec
@@ -168,6 +177,31 @@ def test_what_cannot_be_measured_is_told_in_the_row(
     gone = replace(image, output_uri=str(tmp_path / "out/gone.png"), out_width=9, out_height=9)
     assert values(measurer.measured(gone))["brightness"]["fault"]
     assert measurer.measured(gone).status == "done"
+
+
+def test_the_score_of_plans_is_measured_against_the_input_without_pyiqa(
+    make: Callable[..., tuple[Measurer, ManifestRow]],
+) -> None:
+    measurer, image = make(**{"metrics.names": ["brightness", "detail"]})
+    image = replace(image, noise_sigma=0.02)
+    found = measurer.measured(image)
+    assert [value["name"] for value in found.metrics or ()] == ["brightness", "detail"]
+    lr, output = (as_shown(Path(uri).read_bytes(), 10_000) for uri in (image.input_uri, image.output_uri or ""))
+    detail = values(found)["detail"]
+    assert detail["after"] == detail_score(output, lr, 0.02).score
+    assert detail["before"] == detail_score(baseline(lr, 4, 40, 48), lr, 0.02).score
+    measurer, image = make(size=(24, 20), **{"metrics.names": ["detail"]})
+    assert "not 4 times" in (values(measurer.measured(image))["detail"]["fault"] or "")
+
+
+def test_the_score_of_plans_binds_to_no_licence_and_wants_its_factor_and_no_originals(tmp_path: Path) -> None:
+    assert binding_licence(check_measuring(job(**{"metrics.names": ["detail"]}))) is None
+    assert binding_licence(()) is None
+    assert "pyiqa" in (binding_licence((MetricFacts("detail"), MetricFacts("psnry", True))) or "")
+    with pytest.raises(SpecError, match="judges enlargements by 4, not by 2; leave it out"):
+        check_measuring(job(**{"metrics.names": ["detail"], "scale": 2}))
+    with pytest.raises(SpecError, match="detail compares with nothing"):
+        check_measuring(job(**{"metrics.names": ["detail"], "metrics.reference": str(tmp_path)}))
 
 
 def job(**settings: Any) -> JobSpec:

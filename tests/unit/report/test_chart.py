@@ -39,6 +39,17 @@ def test_an_interval_is_a_band_around_its_line() -> None:
     assert ys[1] < middle[1] < ys[2]
 
 
+def test_a_single_point_is_a_larger_dot_with_its_interval_as_a_bar() -> None:
+    series = [Series("frontier", (Point(1, 5.0), Point(2, 6.0))), Series("the plan", (Point(1.5, 5.5, 5.0, 6.0),))]
+    drawn = ET.fromstring(chart("quality", Axis("cost", (1, 2)), series))
+    *others, dot = (element for element in drawn if element.tag == "circle")
+    assert float(dot.get("r", "")) > 1.5 * max(float(other.get("r", "")) for other in others)
+    lines = (e for e in drawn if e.tag == "line" and e.get("class") == "line c1")
+    (bar,) = (line for line in lines if line.get("x1") == line.get("x2"))
+    assert bar.get("x1") == dot.get("cx")
+    assert float(bar.get("y1", "")) > float(dot.get("cy", "")) > float(bar.get("y2", ""))
+
+
 def test_names_are_escaped_and_lines_of_no_points_are_left_out() -> None:
     drawn = chart("a<b", Axis("steps", (1, 2)), [Series("gone", ()), Series("x<y", (Point(1, 1.0),))])
     assert 'class="line c1"' in drawn  # its colour is that of its place in the list, here and in any other chart

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tss_ray.records import ManifestRow, MetricValue
 from tss_ray.report.build import ReportOptions, ask_figures
 from tss_ray.report.figures import Figures
 from tss_ray.report.manifest import before, open_manifest
@@ -104,6 +105,40 @@ def test_the_plan_is_compared_with_what_came(write_output: Callable[..., Path], 
     assert told["device-seconds, against the cap"] == pytest.approx((25, 20, -0.2))
     assert told["mean steps of a tile"] == pytest.approx((7, 7, 0))
     assert told["tiles of an image"] == pytest.approx((4, 4, 0))
+
+
+def test_the_quality_that_was_planned_is_compared_with_what_was_measured(write_output, make_row) -> None:
+    def row(key: str, value: float | None, **changes: object) -> ManifestRow:
+        metrics = None if value is None else [MetricValue(name="detail", before=0.1, after=value, fault=None)]
+        return make_row(key, budget_policy="target", tile_px=64, metrics=metrics, **changes)
+
+    rows = [row("one", 0.5), row("large", 0.8, num_tiles=8), row("not drawn", None)]
+    rows += [row(f"held {n}", 0.4, holdout=True) for n in range(3)]
+    output = write_output(rows)
+    bins = [{"weight": 24, "steps": (0, 1), "cost": (0.0, 1.0), "quality": (0.2, 0.6)}]
+    target = {"edges": [], "bins": bins, "tiles_per_image": 4, "multiplier": 0, "share": 0, "holdout_share": 0.1}
+    measured = {"model_sha256": "", "tile_px": 64, "overlap_px": 16, "plan": ""}
+    record = {"spec": {"budget": {"target": target | {"measured": measured}}}}
+    (output / SPEC_KEY).parent.mkdir(exist_ok=True)
+    (output / SPEC_KEY).write_text(json.dumps(record))
+    told = {each.name: (each.predicted, each.actual) for each in asked(output).predictions}
+    assert told["quality (detail)"] == pytest.approx((0.6, 0.9 * 0.7 + 0.1 * 0.4))
+
+
+def test_small_tiles_count_by_their_area_and_what_cannot_be_read_has_none(write_output, make_row) -> None:
+    ran = {"budget_policy": "target", "num_tiles": 4}
+    rows = [make_row("large", nfe=28, tile_px=64, **ran), make_row("small", nfe=4, tile_px=32, **ran)]
+    output = write_output([*rows, make_row("rotten").quarantined("not_an_image", "rotten")])
+    bins = [{"weight": 15, "steps": (0, 1), "cost": (0.0, 1.0), "quality": (0.0, 1.0)}]
+    target = {"edges": [], "bins": bins, "cost_unit": "steps", "tiles_per_image": 5 / 3, "multiplier": 0, "share": 0}
+    measured = {"model_sha256": "", "tile_px": 64, "overlap_px": 16, "plan": ""}
+    record = {"spec": {"budget": {"target": target | {"holdout_share": 0, "measured": measured}}}}
+    (output / SPEC_KEY).parent.mkdir(exist_ok=True)
+    (output / SPEC_KEY).write_text(json.dumps(record))
+    told = {each.name: (each.predicted, each.actual) for each in asked(output).predictions}
+    assert told["NFE"] == pytest.approx((15, 28 + 4 / 4))
+    assert told["mean steps of a tile"] == pytest.approx((1, 29 / 5))
+    assert told["tiles of an image"] == pytest.approx((5 / 3, 5 / 3))
 
 
 def test_the_parts_of_what_was_paid_add_up_to_it(write_output: Callable[..., Path], make_row) -> None:
