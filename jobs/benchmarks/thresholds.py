@@ -169,7 +169,7 @@ def choose(tuning: Sequence[Image], ladder: Sequence[int], price: float) -> tupl
     for group in worth:
         before = [int(np.argmax(best[: k + 1])) for k in range(len(ladder))]
         came.append(before)
-        best = best + group
+        best = best[before] + group
     rung, rungs = int(np.argmax(best)), []
     for before in reversed(came):
         rungs.append(rung)
