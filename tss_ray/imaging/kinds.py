@@ -14,8 +14,9 @@ _PATTERNS: tuple[tuple[str, bytes, str], ...] = (
     ("unsupported_format", rb"....ftyp(?:hei|hev|mif1|msf1|crx)|\xff\x0a|\0\0\0\x0cJXL |8BPS|v/1\x01|#\?RADIANCE"
      rb"|FUJIFILM|\0\0[\1\2]\0[^\0]\0|gimp xcf|II\xbc\x01|DDS |qoif|IIRO|IIRS|IIU\0",
      "convert it to PNG, TIFF or JPEG; JPEG XL is read where the extra `jxl` is installed"),
-    ("video", rb"....ftyp|....(?:moov|mdat)|\0\0\0.(?:wide|free|skip)|\x1aE\xdf\xa3|RIFF....AVI |FLV\x01"
-     rb"|\0\0\x01[\xba\xb3]|OggS|\x30\x26\xb2\x75|G.{187}G.{187}G|\x06\x0e\x2b\x34\x02\x05\x01\x01",
+    ("video", rb"....ftyp(?:iso|mp4|avc|M4V|M4P|qt  |3g|dash|MSNV|[fF]4[vVpP]|XAVC|mmp4|av01|hvc1)|....(?:moov|mdat)"
+     rb"|\0\0\0.(?:wide|free|skip)|\x1aE\xdf\xa3|RIFF....AVI |FLV\x01|\0\0\x01[\xba\xb3]|OggS"
+     rb"|\x30\x26\xb2\x75|G.{187}G.{187}G|\x06\x0e\x2b\x34\x02\x05\x01\x01",
      "extract its frames"),
 )  # fmt: skip
 _HEAD_BYTES = 4096
