@@ -26,7 +26,8 @@ def test_a_checkpoint_in_a_bucket_loads_and_is_the_one_of_the_folder(bucket, s3_
     for file in folder.rglob("*"):
         if file.is_file():
             store.write(file.relative_to(folder).as_posix(), file.read_bytes())
-    store.write("README.md", b"not needed")
+    store.write("README.md", b"---\nlicense: apache-2.0\n---\n")
+    store.write("notes.md", b"not needed")
     settings = {
         "input": "in",
         "output": "out",
@@ -39,7 +40,8 @@ def test_a_checkpoint_in_a_bucket_loads_and_is_the_one_of_the_folder(bucket, s3_
     assert job_models(spec, torch.device("cpu"), torch.float32)[0].card.family == "ldm_sr"
     fetched = [file for file in (tmp_path / "cache").rglob("*") if file.is_file() and file.suffix != ".lock"]
     assert {file.name for file in fetched} >= {"model_index.json", "diffusion_pytorch_model.safetensors"}
-    assert "README.md" not in {file.name for file in fetched}
+    assert "notes.md" not in {file.name for file in fetched}
+    assert job_cards(spec).main.licence == "apache-2.0"
     with pytest.raises(StorageError, match="there is no bucket"):
         job_cards(load_spec(None, settings | {"model": f"s3://{bucket}-none/ldm"}))
 
