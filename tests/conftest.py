@@ -6,20 +6,6 @@ import pytest
 from photos import photo_bytes
 from tiny import write_tiny_model
 
-_ONE_PROCESS = ("ray", "s3", "chaos")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests that start clusters and servers to one process, one after the other; the others share what is left.
-
-    They wait more than they compute, so that the two processes of the gate keep two cores busy.
-    """
-    for item in items:
-        if any(item.get_closest_marker(name) for name in _ONE_PROCESS):
-            item.add_marker(pytest.mark.xdist_group("clusters"))
-
-
 @pytest.fixture(scope="session")
 def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder whose untrained network is small enough to run hundreds of images in seconds."""
