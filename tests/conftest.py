@@ -6,6 +6,7 @@ import pytest
 from photos import photo_bytes
 from tiny import write_tiny_model
 
+
 @pytest.fixture(scope="session")
 def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder whose untrained network is small enough to run hundreds of images in seconds."""
