@@ -75,6 +75,7 @@ def synthetic_rows(first: int, num: int, rng: np.random.Generator) -> pa.Table:
         "num_tiles": tiles,
         "nfe": tiles * steps,
         "device_seconds": device_s,
+        "tile_px": rng.choice([16, 32, 48, 64], num),
         "padding_ratio": rng.uniform(1, 1.4, num),
         "holdout": rng.random(num) < _SHARE_HELD_OUT,
         "lr_consistency_psnr": np.clip(rng.normal(42, 4, num), 8, 100),
