@@ -15,11 +15,8 @@ The protocol
   interval over images. `share`: NFE over those of the top rung for all; `over_top`: `detail` over that of the top rung.
 - `--rows FOLDER` keeps what was measured there, and a later call measures nothing that it finds.
 
-- `rank_<metric>`: Spearman's rank correlation of `detail` with the metric over the rungs, a mean over the clean
-  photographs that are judged, with a 95% bootstrap interval over them: none of them had a part in making the score.
-
 Tables go to stderr. The last line of stdout is one JSON object: `budgets`, a list for the present default and for every
-price, and `rank_<metric>`.
+price.
 """
 
 import argparse
@@ -91,7 +88,7 @@ def main() -> int:
         thresholds = choose(sets["tuning"], BudgetSpec().ladder, price)
         figures.append(judge_budget(f"{price:g}", BudgetSpec(thresholds=thresholds), sets))
     show(figures)
-    print(json.dumps({"budgets": figures} | ranks(sets["judged"])))
+    print(json.dumps({"budgets": figures}))
     return 0
 
 
@@ -176,21 +173,6 @@ def choose(tuning: Sequence[Image], ladder: Sequence[int], price: float) -> tupl
         rung = before[rung]
     rungs.reverse()
     return tuple(next((i * STEP for i, k in enumerate(rungs) if k > below), 1.0) for below in range(len(ladder) - 1))
-
-
-def ranks(judged: Sequence[Image]) -> Row:
-    """Return how `detail` ranks the rungs beside the other metrics."""
-    found: Row = {}
-    for metric in METRICS[1:]:
-        pairs = [
-            (each.scores["detail"], each.scores[metric])
-            for each in judged
-            if each.name.endswith("clean") and not each.name.startswith("flat") and each.scores[metric] is not None
-        ]
-        orders = [[np.argsort(np.argsort(scores)) for scores in pair] for pair in pairs]
-        ends = interval([float(np.corrcoef(*order)[0, 1]) for order in orders])
-        found[f"rank_{metric}"] = None if ends is None else [round(v, 3) for v in (ends.mean, ends.low, ends.high)]
-    return found
 
 
 def judge_budget(name: str, spec: BudgetSpec, sets: dict[str, list[Image]]) -> Row:
