@@ -213,9 +213,9 @@ PAYERS = Board(
             (
                 Panel(
                     "Denoiser work saved",
-                    "Against the top rung for every image.",
+                    "Pixels run, against the top rung for every image.",
                     "percentunit",
-                    one(f"1 - {rate(names.NFE)} / {rate(names.NFE_TOP_RUNG)}"),
+                    one(f"1 - {rate(names.RUN_PIXELS)} / {rate(names.RUN_PIXELS_TOP_RUNG)}"),
                     top=1,
                 ),
                 Panel("Steps an image, mean", "Of upscaled images.", "short", one(mean(names.STEPS_RUN, names.STEPS))),

@@ -122,7 +122,7 @@ def closing_table(result: JobResult) -> Table:
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    saved = 1 - totals.nfe / totals.nfe_top_rung if totals.nfe_top_rung else 0.0
+    saved = 1 - totals.run_px / totals.run_px_top_rung if totals.run_px_top_rung else 0.0
     rows = {
         "images": f"{totals.done} upscaled ({totals.resampled} of them resampled only)",
         "duplicates": f"{totals.duplicates} of them, written and not computed again" if totals.duplicates else "0",
@@ -131,7 +131,7 @@ def closing_table(result: JobResult) -> Table:
         "done before": str(result.num_done_before),
         "megapixels": f"{totals.in_px / 1e6:.2f} in, {totals.out_px / 1e6:.2f} out",
         "mean steps": f"{totals.steps / totals.done:.2f}" if totals.done else "–",
-        "NFE": f"{totals.nfe} ({saved:.0%} saved against the top rung everywhere)",
+        "NFE": f"{totals.nfe} of tiles ({saved:.0%} of their pixels saved against the top rung everywhere)",
         "time": f"{result.wall_s:.1f} s, of which the device computed {totals.device_seconds:.1f} s",
         "output": join_uri(result.output, IMAGES),
         "manifest": join_uri(result.output, MANIFEST),

@@ -130,6 +130,16 @@ class ManifestRow:
     metrics_s: float | None = None
     """Reading the images again and measuring them; in no other stage's seconds."""
 
+    @property
+    def run_px(self) -> int:
+        """Pixels that the denoiser ran: of every tile and step, so that tiles of any size count by their area."""
+        return (self.nfe or 0) * (self.tile_px or 0) ** 2
+
+    @property
+    def run_px_top_rung(self) -> int:
+        """What `run_px` would have been with the top rung."""
+        return (self.num_tiles or 0) * (self.num_steps_top_rung or 0) * (self.tile_px or 0) ** 2
+
     def quarantined(self, kind: str, message: str) -> "ManifestRow":
         """Return this row as a data fault."""
         return dataclasses.replace(self, status="quarantined", error_kind=kind, error_message=message)

@@ -182,7 +182,8 @@ def test_the_counters_say_what_the_run_did(watched: Watched) -> None:
     assert last(f'sum({names.IMAGES.series}{{status="done"}})') == totals.done
     assert last(f'sum({names.IMAGES.series}{{kind!="gate",status="quarantined"}})') == totals.quarantined
     assert last(f"sum({names.STEPS_RUN.series})") == totals.steps
-    assert last(f"sum({names.NFE.series})") == totals.nfe
+    assert last(f"sum({names.RUN_PIXELS.series})") == totals.run_px
+    assert last(f"sum({names.RUN_PIXELS_TOP_RUNG.series})") == totals.run_px_top_rung
     assert last(f'sum({names.PIXELS.series}{{direction="out"}})') == totals.out_px
     assert last(f'sum({names.BYTES.series}{{direction="out"}})') == totals.output_bytes
     assert last(f"sum({names.ROWS.series})") == totals.done + totals.quarantined

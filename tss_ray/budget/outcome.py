@@ -1,7 +1,7 @@
-"""After a run under a plan: what was predicted against what came, and what the steps were worth. Pure.
+"""What a policy's steps were worth beside the same steps for all, from images that ran every rung. Pure.
 
-Rows are what the manifest holds, as plain tuples; whoever reads Parquet hands them in. Intervals are percentile ones by
-the bootstrap over images (Efron, Annals of Statistics 7, 1979), with a fixed seed.
+What a run tells of itself is `report.worth`'s. Intervals are percentile ones by the bootstrap over images (Efron,
+Annals of Statistics 7, 1979), with a fixed seed.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,18 +22,6 @@ _PERCENTILES = (2.5, 97.5)
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
-    """One finished image: a row's columns. `quality` is whatever score was measured afterwards, or None."""
-
-    num_steps: int
-    num_steps_top_rung: int
-    num_tiles: float
-    device_seconds: float
-    is_holdout: bool
-    quality: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Measured:
     """One image on every rung of one ladder: what policies are compared on."""
 
@@ -43,50 +31,6 @@ class Measured:
     qualities: tuple[float, ...]
     chosen: int
     """The rung that the policy gave it."""
-
-
-def cost_error(ran: Sequence[Ran], cap_device_s: float) -> float:
-    """Return what the run took over its cap, as a share of it: 0.02 is 2% too much, below 0 is money left.
-
-    Raises InputError for no rows or no cap.
-    """
-    _require(ran)
-    if not cap_device_s > 0:
-        raise InputError("the plan has no cap in device-seconds to compare with; plan with a goal of time or money")
-    return sum(each.device_seconds for each in ran) / cap_device_s - 1
-
-
-def saved_share(ran: Sequence[Ran]) -> Estimate:
-    """Return the share of denoiser evaluations that was saved against the top rung for every image, the holdout aside.
-
-    Raises InputError where nothing but holdout ran.
-    """
-    free = [each for each in ran if not each.is_holdout]
-    _require(free)
-    used = np.array([each.num_steps * each.num_tiles for each in free], np.float64)
-    full = np.array([each.num_steps_top_rung * each.num_tiles for each in free], np.float64)
-    if not full.any():
-        return Estimate(0.0, 0.0, 0.0)
-    return _bootstrapped(len(free), lambda picks: 1 - used[picks].sum() / max(full[picks].sum(), 1e-300))
-
-
-def holdout_regret(ran: Sequence[Ran]) -> Estimate:
-    """Return the mean quality of the holdout (top rung, drawn by key) less that of all others, a mean over tiles.
-
-    Above 0: the top rung would have been better by so much; below: steps beyond the plan's would have harmed. Raises
-    InputError where a side has no image with a quality.
-    """
-    sides = [[e for e in ran if e.is_holdout is held and e.quality is not None] for held in (True, False)]
-    if not all(sides):
-        raise InputError("regret needs the quality of holdout and other images; measure it, or plan with --holdout")
-    random = np.random.RandomState(_SEED)
-    means = []
-    for side in sides:
-        weight = np.array([each.num_tiles for each in side], np.float64)
-        quality = np.array([each.quality or 0.0 for each in side], np.float64)
-        picks = np.concatenate([np.arange(len(side))[None], random.randint(len(side), size=(_RESAMPLES, len(side)))])
-        means.append((weight * quality)[picks].sum(1) / weight[picks].sum(1))
-    return _estimate(means[0] - means[1])
 
 
 def nfe_share_at_equal_quality(measured: Sequence[Measured], ladder: Sequence[int]) -> Estimate:

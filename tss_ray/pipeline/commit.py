@@ -27,7 +27,9 @@ class Totals:
     """Of the done ones, those that got the result of another."""
     steps: int = 0
     nfe: int = 0
-    nfe_top_rung: int = 0
+    run_px: int = 0
+    """Pixels that the denoiser ran, of all tiles and steps."""
+    run_px_top_rung: int = 0
     in_px: int = 0
     out_px: int = 0
     output_bytes: int = 0
@@ -71,7 +73,8 @@ def total(rows: list[ManifestRow]) -> Totals:
         duplicates=sum(row.duplicate_of is not None for row in done),
         steps=sum(row.num_steps or 0 for row in done),
         nfe=sum(row.nfe or 0 for row in done),
-        nfe_top_rung=sum((row.num_tiles or 0) * (row.num_steps_top_rung or 0) for row in done),
+        run_px=sum(row.run_px for row in done),
+        run_px_top_rung=sum(row.run_px_top_rung for row in done),
         in_px=sum((row.in_width or 0) * (row.in_height or 0) for row in done),
         out_px=sum((row.out_width or 0) * (row.out_height or 0) for row in done),
         output_bytes=sum(row.output_bytes or 0 for row in done),

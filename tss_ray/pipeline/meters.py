@@ -104,13 +104,12 @@ def tell_upscaled(told: Meters, rows: Iterable[ManifestRow]) -> None:
 
 
 def _tell_done(told: Meters, row: ManifestRow) -> None:
-    num_tiles = row.num_tiles or 0
     told.observe(names.STEPS, row.num_steps)
     told.count(names.STEPS_RUN, row.num_steps or 0)
     told.observe(names.LR_CONSISTENCY, row.lr_consistency_psnr)
     told.observe(names.COLOUR_DELTA_E, row.colour_delta_e)
-    told.count(names.NFE, row.nfe or 0)
-    told.count(names.NFE_TOP_RUNG, num_tiles * (row.num_steps_top_rung or 0))
+    told.count(names.RUN_PIXELS, row.run_px)
+    told.count(names.RUN_PIXELS_TOP_RUNG, row.run_px_top_rung)
     told.count(names.PIXELS, (row.in_width or 0) * (row.in_height or 0), direction="in")
     told.count(names.PIXELS, (row.out_width or 0) * (row.out_height or 0), direction="out")
     told.count(names.BYTES, row.output_bytes or 0, direction="out")

@@ -138,7 +138,7 @@ def _not_known(totals: Totals, cost: Cost, image_time: TimeWhole, startup_s: flo
         told.insert(0, "the price of a device: give --device-usd-per-hour to see dollars")
     if cost.basis == "held" and cost.charged_s < totals.device_seconds:
         told.insert(0, f"idle time: {cost.devices} devices cannot have computed for so long; correct --devices")
-    if not totals.nfe_top_rung and totals.done:
+    if not totals.run_px_top_rung and totals.done:
         told.append("NFE saved: the rows hold no top rung")
     if image_time.seconds is None:
         told.append("where time went: the rows hold no start and end")

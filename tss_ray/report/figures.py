@@ -22,7 +22,9 @@ class Totals:
     output_bytes: int
     mean_steps: float | None
     nfe: int
-    nfe_top_rung: int
+    run_px: int
+    """Pixels that the denoiser ran, of all tiles and steps."""
+    run_px_top_rung: int
     """What the same images would have taken with the top rung of their policy for each."""
     device_seconds: float
     working_s: float | None
@@ -33,8 +35,8 @@ class Totals:
 
     @property
     def nfe_saved(self) -> float | None:
-        """Share of NFE that steps by texture saved against the top rung everywhere."""
-        return 1 - self.nfe / self.nfe_top_rung if self.nfe_top_rung else None
+        """Share of NFE, tiles by their area, that steps by texture saved against the top rung everywhere."""
+        return 1 - self.run_px / self.run_px_top_rung if self.run_px_top_rung else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,8 @@ COPIED = (
 _DERIVED = {
     "in_px": "in_width * in_height",
     "out_px": "out_width * out_height",
+    "run_px": "nfe * tile_px * tile_px",
+    "run_px_top_rung": "num_tiles * num_steps_top_rung * tile_px * tile_px",
     # Integers, because DuckDB hands time zones to pytz, which need not be there.
     "started_us": "epoch_us(started_at)",
     "finished_us": "epoch_us(finished_at)",

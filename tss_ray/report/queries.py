@@ -56,7 +56,8 @@ def ask_totals(manifest: Manifest) -> Totals:
           coalesce(sum(output_bytes) filter (status = 'done'), 0)::bigint as output_bytes,
           avg(num_steps) filter (status = 'done') as mean_steps,
           coalesce(sum(nfe) filter (status = 'done'), 0)::bigint as nfe,
-          coalesce(sum(num_tiles * num_steps_top_rung) filter (status = 'done'), 0)::bigint as nfe_top_rung,
+          coalesce(sum(run_px) filter (status = 'done'), 0)::bigint as run_px,
+          coalesce(sum(run_px_top_rung) filter (status = 'done'), 0)::bigint as run_px_top_rung,
           coalesce(sum(device_seconds), 0) as device_seconds,
           min(started_us) as started, max(finished_us) as finished
         from rows""")

@@ -82,7 +82,7 @@ def headline(figures: Figures) -> list[Tile]:
     return [
         *shown,
         Tile(number(totals.mean_steps), "steps on average", f"{count(totals.nfe)} NFE"),
-        Tile(percent(totals.nfe_saved), "of NFE saved", f"against {count(totals.nfe_top_rung)} at the top rung"),
+        Tile(percent(totals.nfe_saved), "of NFE saved", "against the top rung for every image"),
         Tile(megapixels(totals.out_megapixels), "written", f"from {megapixels(totals.in_megapixels)}"),
         Tile(
             f"{number(consistency.p50 if consistency else None, 1)} dB",

@@ -70,8 +70,8 @@ def ask_saving(manifest: Manifest) -> Saving | None:
     num = manifest.ask_one(f"select count(*) as num from rows where {held}")["num"]
     if not num:
         return None
-    top = "num_tiles * num_steps_top_rung"
-    saved = interval_of_groups(*_groups(manifest, f"{top} - nfe", top, f"{_FREE} and {top} > 0"))
+    top = "run_px_top_rung"
+    saved = interval_of_groups(*_groups(manifest, f"{top} - run_px", top, f"{_FREE} and {top} > 0"))
     quality = []
     for name in manifest.metrics:
         column = quoted(name)

@@ -55,9 +55,9 @@ IMAGES = Metric(
 )
 STEPS = Metric("tss_image_steps", "histogram", "steps", "denoising steps of an upscaled image", (), _STEPS)
 STEPS_RUN = Metric("tss_steps", "counter", "steps", "denoising steps of upscaled images, added up")
-NFE = Metric("tss_nfe", "counter", "tile forwards", "denoiser evaluations of tiles")
-NFE_TOP_RUNG = Metric(
-    "tss_nfe_top_rung", "counter", "tile forwards", "what they would have been on the policy's top rung"
+RUN_PIXELS = Metric("tss_run_pixels", "counter", "px", "pixels that the denoiser ran, of all tiles and steps")
+RUN_PIXELS_TOP_RUNG = Metric(
+    "tss_run_pixels_top_rung", "counter", "px", "what they would have been on the policy's top rung"
 )
 PIXELS = Metric("tss_pixels", "counter", "px", "pixels of upscaled images, in and out", ("direction",))
 BYTES = Metric(

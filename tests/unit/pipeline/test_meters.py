@@ -26,6 +26,7 @@ DONE = dataclasses.replace(
     num_steps=4,
     num_tiles=2,
     nfe=8,
+    tile_px=32,
     num_steps_top_rung=15,
     fetch_s=0.1,
     decode_s=0.2,
@@ -83,8 +84,8 @@ def test_a_block_of_rows_becomes_counts_and_histograms(told: Meters) -> None:
     assert seen(told, names.IMAGES) == {("done", "none"): 2, ("quarantined", "corrupt"): 1}
     assert seen(told, names.STEPS) == seen(told, names.STEPS_RUN) == {(): 8}
     assert seen(told, names.STAGE_SUM) == seen(told, names.STAGE_SECONDS)
-    assert seen(told, names.NFE) == {(): 16}
-    assert seen(told, names.NFE_TOP_RUNG) == {(): 60}
+    assert seen(told, names.RUN_PIXELS) == {(): 16 * 32**2}
+    assert seen(told, names.RUN_PIXELS_TOP_RUNG) == {(): 60 * 32**2}
     assert seen(told, names.PIXELS) == {("in",): 400, ("out",): 6400}
     assert seen(told, names.BYTES) == {("out",): 1800}
     stages = {stage: value for (stage,), value in seen(told, names.STAGE_SECONDS).items()}
@@ -116,8 +117,8 @@ def test_requests_sent_again_are_told_once(told: Meters) -> None:
 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
 def test_what_ray_would_refuse_is_left_out(told: Meters, value: float) -> None:
-    told.count(names.NFE, value)
-    assert seen(told, names.NFE) == {}
+    told.count(names.RUN_PIXELS, value)
+    assert seen(told, names.RUN_PIXELS) == {}
 
 
 def test_what_is_not_known_is_left_out(told: Meters) -> None:

@@ -40,6 +40,7 @@ def make_row() -> Callable[..., ManifestRow]:
             "num_steps": 7,
             "num_tiles": 4,
             "nfe": 28,
+            "tile_px": 64,
             "num_steps_top_rung": 15,
             "device_seconds": 2.0,
             "lr_consistency_psnr": 40.0,

@@ -38,7 +38,7 @@ def test_older_parts_lack_columns_and_metrics_are_what_records_do_not_define(
     pq.write_table(older.append_column("niqe", pa.array([3.5, None])), output / part_key("0"))
     figures = ask_figures(str(output), ReportOptions())
     assert figures.totals.images == 4
-    assert figures.totals.nfe_top_rung == 2 * 4 * 15
+    assert figures.totals.run_px_top_rung == 2 * 4 * 15 * 64**2
     assert [(spread.name, spread.num, spread.p50) for spread in figures.quality] == [
         ("lr_consistency_psnr", 4, 40.0),
         ("niqe", 1, 3.5),

@@ -41,10 +41,17 @@ def test_totals_count_work_of_done_images_only(opened: Opened, make_row, make_fa
     assert (totals.in_megapixels, totals.out_megapixels) == (600 / 1e6, 9600 / 1e6)
     assert totals.output_bytes == 300
     assert totals.mean_steps == pytest.approx(14 / 3)
-    assert (totals.nfe, totals.nfe_top_rung) == (56, 3 * 4 * 15)
+    assert (totals.nfe, totals.run_px, totals.run_px_top_rung) == (56, 56 * 64**2, 3 * 4 * 15 * 64**2)
     assert totals.nfe_saved == pytest.approx(1 - 56 / 180)
     assert totals.device_seconds == 4.0
     assert totals.started == "2026-01-01 12:00:00 UTC"
+
+
+def test_what_was_saved_counts_tiles_by_their_area(opened: Opened, make_row) -> None:
+    rows = [make_row("large", num_tiles=1, num_steps=15, nfe=15), make_row("small", num_tiles=1, nfe=1, tile_px=32)]
+    with opened(rows) as manifest:
+        saved = queries.ask_totals(manifest).nfe_saved
+    assert saved == pytest.approx(1 - (15 + 1 / 4) / (15 + 15 / 4))
 
 
 def test_working_time_leaves_pauses_out_and_counts_what_overlaps_once(opened: Opened, make_row) -> None:

@@ -87,6 +87,15 @@ def test_a_saving_is_told_with_the_quality_that_it_cost(write_output: Callable[.
     assert measured.lost.high < 0
 
 
+def test_a_saving_counts_tiles_by_their_area(write_output: Callable[..., Path], make_row) -> None:
+    sizes = [{"tile_px": 64, "nfe": 60}, {"tile_px": 32, "nfe": 0}] * 20
+    rows = [make_row(f"{k}", holdout=False, num_tiles=4, **size) for k, size in enumerate(sizes)]
+    saving = asked(write_output([*rows, make_row("held", holdout=True, num_tiles=4, nfe=60)])).saving
+    assert saving is not None
+    assert saving.nfe_saved is not None
+    assert saving.nfe_saved.mean == pytest.approx(1 / 5)
+
+
 def test_a_run_without_a_holdout_tells_no_saving_and_no_plan(write_output: Callable[..., Path], make_row) -> None:
     figures = asked(write_output([make_row("a"), make_row("b")]))
     assert (figures.saving, figures.predictions, figures.gains) == (None, (), ())
