@@ -328,7 +328,6 @@ def test_every_format_is_read_and_same_writes_what_can_be_written(
 
 
 def test_jpeg_xl_is_read_where_its_plugin_is_installed(upscaled: Callable[..., Result]) -> None:
-    pytest.importorskip("pillow_jxl")
     picture = ramp(20, 28, 3, 255)
     result = upscaled(saved(Image.fromarray(picture), "JXL", lossless=True), "a.jxl", 0.0)
     assert np.abs(result.pixels - bicubic(picture)).max() <= 1
