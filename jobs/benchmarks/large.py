@@ -11,7 +11,7 @@ The protocol
   (--model; --tiny writes one of random weights for it).
 - `peak_mib`: the most that the process and its child held together, mapped files included, looked at ten times a
   second; `grown_mib` is it less what the process held before the image (the model loaded, a small image done).
-- Up to 4 million px the probe is whole and float, and a PNG of up to 33 million px is made at once: for the slope of
+- Up to 4 million px the probe is whole and float, and a PNG of up to 100 MB is deflated at once: for the slope of
   streaming itself take larger inputs, and --format tiff.
 - `mib_per_megapixel`, `mib_per_1000_px_width`, `fixed_mib`: least squares over the sizes; null for fewer than three.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from tss_ray.errors import EncodeError, EngineError
 from tss_ray.imaging.colour import fitting_profile
@@ -31,19 +31,12 @@ _WITHOUT_GREY = ("webp", "avif")
 _MAX_SIDE_PX: dict[Format, int] = {"webp": 16_383, "jpeg": 65_500, "avif": 65_535}
 """JPEG's header could say 65535; libjpeg stops at 65500."""
 
-_PNG_COMPRESS_LEVEL = 4
-"""Why 4, on a mosaic of photographs of 1024×1024 px and on its enlargement from 256×256 (Pillow 13, zlib-ng):
-level 1: 72 ms 1.86 MB and 51 ms 1.10 MB; 4: 127 ms 1.73 MB and 87 ms 0.97 MB; 6, Pillow's default: 195 ms 1.71 MB and
-213 ms 0.94 MB; 9: 418 ms 1.70 MB and 1040 ms 0.91 MB. Beyond 4, time doubles for 1 to 3 % of size."""
-
 _WEBP_LOSSLESS_EFFORT = 0
-"""Of 0…100, at method 4: 182 ms 1.36 MB and 145 ms 0.63 MB for the same two; effort 75 takes twice that for 1 %."""
+"""Of 0…100, at method 4: 182 ms 1.36 MB for a mosaic of photographs of 1024×1024 px and 145 ms 0.63 MB for its
+enlargement from 256×256; effort 75 takes twice that for 1 %."""
 
 _MAX_JPEG_SEGMENT_BYTES = 65_000
 """JPEG has 65533 bytes for EXIF and for XMP, their names included; what is longer is left out."""
-
-_WHOLE_PX = 33_554_432
-"""A PNG of 8 bits up to this size is made at once, by Pillow: its compressor is faster than the standard library's."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -109,8 +102,8 @@ def encode_into(
     """Write pixels that come as bands of rows, from top to bottom, into a file that can be read and sought.
 
     shape: (height, width, c) of all bands together; otherwise as `encode`. Returns mode, content type and bits of the
-    file. TIFF, 16-bit PNG and PNG of more than 33 million px are written as the bands come; other files need all of the
-    pixels, of 8 bits, at once.
+    file. TIFF, and PNG of more than 100 MB of pixels, are written as the bands come; other files need all of the pixels
+    at once, of 8 bits where they are not PNG.
 
     Raises EncodeError, and whatever the bands raise.
     """
@@ -128,7 +121,7 @@ def encode_into(
             from tss_ray.imaging.tiff import write_tiff  # here: tifffile takes long to import
 
             write_tiff(file, bands, shape, bits, profile, described)
-        elif format == "png" and (bits == 16 or height * width > _WHOLE_PX):
+        elif format == "png":
             write_png(file, bands, shape, bits, profile, described)
         else:
             whole = _whole(bands, shape)
@@ -180,16 +173,11 @@ def _save(
     options: dict[str, Any] = {"icc_profile": icc_profile}
     if metadata.exif is not None and not (format == "jpeg" and len(metadata.exif) > _MAX_JPEG_SEGMENT_BYTES):
         options["exif"] = b"Exif\0\0" + metadata.exif
-    if metadata.dpi is not None and format in ("png", "jpeg"):
+    if metadata.dpi is not None and format == "jpeg":
         options["dpi"] = metadata.dpi
-    if metadata.xmp is not None and format == "png":
-        options["pnginfo"] = PngImagePlugin.PngInfo()
-        options["pnginfo"].add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
-    elif metadata.xmp is not None and not (format == "jpeg" and len(metadata.xmp) > _MAX_JPEG_SEGMENT_BYTES):
+    if metadata.xmp is not None and not (format == "jpeg" and len(metadata.xmp) > _MAX_JPEG_SEGMENT_BYTES):
         options["xmp"] = metadata.xmp
-    if format == "png":
-        options |= {"compress_level": _PNG_COMPRESS_LEVEL}
-    elif format in ("jpeg", "avif"):
+    if format in ("jpeg", "avif"):
         options |= {"quality": quality, "subsampling": "4:4:4"}
     elif lossless:
         options |= {"lossless": True, "exact": True, "quality": _WEBP_LOSSLESS_EFFORT}

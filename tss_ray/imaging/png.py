@@ -1,23 +1,33 @@
 """Writing PNG by bands of rows, of 8 or 16 bits: what no library in a wheel does for both.
 
 Pillow writes no 16-bit colour, and it and libpng's wrappers want the whole image in memory. The file is a signature and
-chunks; pixels are filtered row by row and deflated as one stream (PNG specification, third edition, W3C 2025, 5 and 9).
+chunks; pixels are filtered row by row and deflated as one stream (PNG specification, third edition, W3C 2025, 5 and 9):
+by libdeflate (MIT, in imagecodecs), which has no streams, where all of it may be in memory, else by zlib.
 """
 
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from tss_ray.errors import EngineError
 from tss_ray.imaging.metadata import Metadata
 from tss_ray.imaging.pixels import Pixels
 
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
-_COMPRESS_LEVEL = 4
 _INCH_M = 0.0254
+
+_LEVEL, _STREAM_LEVEL = 5, 4
+"""Of libdeflate and of zlib. A mean picture of 40 enlarged without a step (about 450 px a side) and of 7 made in some
+steps (about 770 px a side), filter included: level 4: 6.2 ms 156 kB and 18.6 ms 576 kB; 5: 7.4 ms 153 kB and 22.7 ms
+567 kB; 6: 10.5 ms 151 kB and 31.4 ms 561 kB. Pillow 13 (zlib-ng) at level 4: 17.9 ms 160 kB and 60.2 ms 572 kB."""
+
+_WHOLE_BYTES = 100_000_000
+"""Of filtered rows that are held and deflated at once."""
 
 
 def write_png(
@@ -28,7 +38,10 @@ def write_png(
     icc_profile: bytes | None,
     metadata: Metadata,
 ) -> None:
-    """Write (height, width, 1…4) pixels, handed in as bands (n,w,c) from top to bottom, all uint8 or all uint16."""
+    """Write (height, width, 1…4) pixels, handed in as bands (n,w,c) from top to bottom, all uint8 or all uint16.
+
+    Raises EngineError where the bands are not `height` rows together.
+    """
     height, width, channels = shape
     file.write(b"\x89PNG\r\n\x1a\n")
     _chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, bits, _COLOUR_TYPES[channels], 0, 0, 0))
@@ -41,14 +54,28 @@ def write_png(
         _chunk(file, b"eXIf", metadata.exif)
     if metadata.xmp is not None:
         _chunk(file, b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp)
-    deflate = zlib.compressobj(_COMPRESS_LEVEL)
-    above = np.zeros((1, width * channels * bits // 8), np.uint8)
+    filtered = _filtered_bands(bands, shape, bits)
+    if height * (1 + width * channels * bits // 8) <= _WHOLE_BYTES:
+        data = b"".join(rows.tobytes() for rows in filtered)
+        _chunk(file, b"IDAT", bytes(imagecodecs.deflate_encode(data, _LEVEL)))
+    else:
+        deflate = zlib.compressobj(_STREAM_LEVEL)
+        for rows in filtered:
+            if deflated := deflate.compress(rows.tobytes()):
+                _chunk(file, b"IDAT", deflated)
+        _chunk(file, b"IDAT", deflate.flush())
+    _chunk(file, b"IEND", b"")
+
+
+def _filtered_bands(bands: Iterable[Pixels], shape: tuple[int, int, int], bits: int) -> Iterator[NDArray[np.uint8]]:
+    height, width, channels = shape
+    above, num_rows = np.zeros((1, width * channels * bits // 8), np.uint8), 0
     for band in bands:
         rows = _bytes_of(band)
-        _pixels(file, deflate.compress(_filtered(rows, above, channels * bits // 8).tobytes()))
-        above = rows[-1:]
-    _pixels(file, deflate.flush())
-    _chunk(file, b"IEND", b"")
+        yield _filtered(rows, above, channels * bits // 8)
+        above, num_rows = rows[-1:], num_rows + len(rows)
+    if num_rows != height:
+        raise EngineError(f"pixels are {num_rows} rows of {height}; please report this")
 
 
 def _bytes_of(band: Pixels) -> NDArray[np.uint8]:
@@ -59,31 +86,20 @@ def _bytes_of(band: Pixels) -> NDArray[np.uint8]:
 def _filtered(rows: NDArray[np.uint8], above: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
     """Return (n, 1 + row bytes): of each row its filter and what the filter leaves, the smallest sum of magnitudes.
 
-    `step` is the bytes of a pixel. Candidates are Sub, Up and Paeth: None and Average win on few rows of photographs.
+    `step` is the bytes of a pixel. Candidates are None, Sub, Up and Average (9.2). Paeth is left out: with it enlarged
+    photographs became 2% larger, since a smaller sum is no smaller file, and it takes longer than all others together.
     """
     up = np.concatenate([above, rows[:-1]])
-    left, up_left = (np.pad(each, ((0, 0), (step, 0)))[:, :-step] for each in (rows, up))
-    candidates = {1: rows - left, 2: rows - up, 4: rows - _paeth(left, up, up_left)}  # modulo 256, as the format says
-    costs = [np.abs(each.view(np.int8).astype(np.int16)).sum(1, dtype=np.int64) for each in candidates.values()]
+    left = np.pad(rows, ((0, 0), (step, 0)))[:, :-step]
+    average = (left & up) + ((left ^ up) >> 1)  # their mean, rounded down, without a ninth bit
+    candidates = [rows, rows - left, rows - up, rows - average]  # modulo 256, as the format says
+    costs = [np.minimum(each, np.negative(each)).sum(1, dtype=np.int64) for each in candidates]
     best = np.argmin(costs, axis=0)
     out = np.empty((len(rows), rows.shape[1] + 1), np.uint8)
-    for i, (kind, left_over) in enumerate(candidates.items()):
-        out[best == i, 0] = kind
-        out[best == i, 1:] = left_over[best == i]
+    out[:, 0] = best
+    for kind, left_over in enumerate(candidates):
+        out[best == kind, 1:] = left_over[best == kind]
     return out
-
-
-def _paeth(left: NDArray[np.uint8], up: NDArray[np.uint8], up_left: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return whichever neighbour is nearest to left + up - up_left; ties go to left, then up (9.4)."""
-    a, b, c = (each.astype(np.int16) for each in (left, up, up_left))
-    by_left, by_up, by_both = np.abs(b - c), np.abs(a - c), np.abs(a + b - 2 * c)
-    nearest = np.where((by_left <= by_up) & (by_left <= by_both), left, np.where(by_up <= by_both, up, up_left))
-    return nearest.astype(np.uint8, copy=False)
-
-
-def _pixels(file: BinaryIO, data: bytes) -> None:
-    if data:
-        _chunk(file, b"IDAT", data)
 
 
 def _chunk(file: BinaryIO, kind: bytes, body: bytes) -> None:

@@ -129,7 +129,7 @@ def test_what_the_encoder_itself_refuses_is_a_fault_of_the_image(
 
     monkeypatch.setattr(Image.Image, "save", refuse)
     with pytest.raises(EncodeError, match="encoder error -2") as caught:
-        encoded(smooth(8, 8, 3), "png", srgb_profile)
+        encoded(smooth(8, 8, 3), "webp", srgb_profile)
     assert caught.value.kind == "encode_failed"
 
 

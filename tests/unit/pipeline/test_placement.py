@@ -1,5 +1,7 @@
 """Promises of what is said where no node can hold what a job asks for."""
 
+import time
+
 import pytest
 
 from tss_ray.errors import PlacementError
@@ -72,11 +74,12 @@ def test_memory_counts_too_and_enough_room_is_silent() -> None:
 
 
 def test_a_job_that_waits_for_what_never_comes_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    import time
+    def job() -> None:
+        for _ in range(300):  # as Ray waits: what is raised here from another thread cuts no sleep short
+            time.sleep(0.1)
 
     monkeypatch.setattr(placement, "living_nodes", lambda: [CPU_NODE])
     monkeypatch.setattr(placement, "LIMIT_S", 0.2)
     monkeypatch.setattr(placement, "_LOOK_S", 0.05)
     with pytest.raises(PlacementError, match="no node has that"), watched_placement(plan(), nodes_may_come=False):
-        for _ in range(300):  # as Ray waits: what is raised here from another thread cuts no sleep short
-            time.sleep(0.1)
+        job()
