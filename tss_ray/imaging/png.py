@@ -56,7 +56,9 @@ def write_png(
         _chunk(file, b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp)
     filtered = _filtered_bands(bands, shape, bits)
     if height * (1 + width * channels * bits // 8) <= _WHOLE_BYTES:
-        data = b"".join(rows.tobytes() for rows in filtered)
+        data = bytearray()
+        for rows in filtered:
+            data += rows.tobytes()
         _chunk(file, b"IDAT", bytes(imagecodecs.deflate_encode(data, _LEVEL)))
     else:
         deflate = zlib.compressobj(_STREAM_LEVEL)
