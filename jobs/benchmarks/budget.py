@@ -14,6 +14,7 @@ The protocol
 - nfe_share_at_equal_quality: NFE of the λ policy over NFE of the fixed top rung, at the λ policy's cheapest point whose
   mean quality is at least the top rung's. nfe_share_texture: the same of uniform steps mixed to the texture policy's
   quality. quality_gain_at_equal_nfe: mean score of the λ policy less that of uniform steps of the same NFE;
+  quality_gain_folds: the same with every image judged, by a plan made from the other two thirds of the pictures.
   quality_gain_texture: the same of the texture policy. texture_share_of_top, texture_over_top: NFE of the texture
   policy over those of the fixed top rung, and its mean score less the top rung's. 95% bootstrap intervals over images.
 - cap_error: a replayed run of 500 images drawn from the set, in blocks of 8, four at a time, under a cap halfway
@@ -55,7 +56,7 @@ from tss_ray.spec import BudgetSpec, JobSpec, TargetSpec
 SIDE_PX = 96
 NOISE_STD = 0.05
 REPLAYED, BLOCK, AT_ONCE = 500, 8, 4
-_SCALE = 4
+_SCALE, _FOLDS = 4, 3
 
 Pixels = NDArray[np.uint8]
 
@@ -143,6 +144,7 @@ def compare(everything: Calibration) -> dict[str, object]:
         **_figures("nfe_share_at_equal_quality", equal),
         **_figures("nfe_share_texture", nfe_share_at_equal_quality(by_texture, ladder)),
         **_figures("quality_gain_at_equal_nfe", quality_gain_at_equal_nfe(by_lambda, ladder)),
+        **_figures("quality_gain_folds", quality_gain_at_equal_nfe(folded(everything), ladder)),
         **_figures("quality_gain_texture", quality_gain_at_equal_nfe(by_texture, ladder)),
         **_figures("texture_over_top", _over_top(by_texture)),
         "texture_share_of_top": round(mean_steps / ladder[-1], 4),
@@ -154,6 +156,17 @@ def compare(everything: Calibration) -> dict[str, object]:
         steps = [_lambda_steps(at_texture, e) for e in judged if e.image_key.startswith("flat") and kind in e.image_key]
         figures[f"{kind}_flat_steps"] = round(float(np.mean(steps)), 3) if steps else None
     return figures
+
+
+def folded(everything: Calibration) -> list[Measured]:
+    """Return every image as the λ policy runs it, its plan made from the pictures of the other folds."""
+    found = []
+    for fold in range(_FOLDS):
+        judged, learnt = _split(everything, fold)
+        steps = _mean_steps([_measured(everything, e, _texture_steps(e)) for e in learnt], everything.facts.ladder)
+        target = _target(_restricted(everything, learnt), Goal("max_mean_steps", max(steps, 1e-9)))
+        found += [_measured(everything, each, _lambda_steps(target, each)) for each in judged]
+    return found
 
 
 def equal_quality(everything: Calibration, calibration: Calibration, judged: Sequence[Scanned]) -> tuple[float, ...]:
@@ -210,18 +223,18 @@ def cap_error(calibration: Calibration, judged: Sequence[Scanned]) -> float:
     return total / (target.cap or 1.0) - 1
 
 
-def _split(everything: Calibration) -> tuple[list[Scanned], list[Scanned]]:
-    """Return who is learnt from, a third of the flat pictures and of the others, and who is judged.
+def _split(everything: Calibration, fold: int = 0) -> tuple[list[Scanned], list[Scanned]]:
+    """Return a third of the flat pictures and of the others, one of three by `fold`, and the other two.
 
     Copies of one picture stay together.
     """
     pictures = {each.image_key: each.image_key.rpartition("-")[0] or each.image_key for each in everything.readable}
-    learnt: set[str] = set()
+    third: set[str] = set()
     for is_flat in (True, False):
         kind = {name for name in pictures.values() if name.startswith("flat") is is_flat}
-        learnt |= set(sorted(kind, key=lambda name: unit_hash(name, "split"))[::3])
+        third |= set(sorted(kind, key=lambda name: unit_hash(name, "split"))[fold::_FOLDS])
     halves = [
-        [e for e in everything.readable if (pictures[e.image_key] in learnt) is learns] for learns in (True, False)
+        [e for e in everything.readable if (pictures[e.image_key] in third) is inside] for inside in (True, False)
     ]
     return halves[0], halves[1]
 

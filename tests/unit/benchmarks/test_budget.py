@@ -33,7 +33,18 @@ def test_where_steps_help_only_texture_less_nfe_is_needed_and_the_cap_is_met() -
     figures = budget.compare(make_calibration(num=90, facts=facts, reach=15))
     assert figures["nfe_share_at_equal_quality"] <= 1
     assert figures["quality_gain_at_equal_nfe"] > 0.008
+    assert figures["quality_gain_folds"] > 0.008
     assert abs(figures["cap_error"]) < 0.02
+
+
+def test_every_image_is_judged_once_and_never_by_a_plan_that_saw_a_copy_of_it() -> None:
+    everything = make_calibration(num=90)
+    thirds = [budget._split(everything, fold) for fold in range(3)]
+    assert sorted(e.image_key for third, _ in thirds for e in third) == sorted(e.image_key for e in everything.readable)
+    for third, others in thirds:
+        inside, outside = ({e.image_key.rpartition("-")[0] or e.image_key for e in each} for each in (third, others))
+        assert inside
+        assert not inside & outside
 
 
 @pytest.mark.parametrize("std", [0.02, 0.05])
