@@ -135,10 +135,8 @@ def compare(everything: Calibration) -> dict[str, object]:
     ladder = everything.facts.ladder
     learnt, judged = _split(everything)
     calibration = _restricted(everything, learnt)
-    by_texture = [_measured(everything, each, _texture_steps(each)) for each in judged]
+    by_texture, by_lambda, at_texture = _policies(everything, learnt, judged)
     mean_steps = _mean_steps(by_texture, ladder)
-    at_texture = _target(calibration, Goal("max_mean_steps", max(mean_steps, 1e-9)))
-    by_lambda = [_measured(everything, each, _lambda_steps(at_texture, each)) for each in judged]
     equal = equal_quality(everything, calibration, judged)
     figures: dict[str, object] = {
         **_figures("nfe_share_at_equal_quality", equal),
@@ -163,9 +161,7 @@ def folded(everything: Calibration) -> list[Measured]:
     found = []
     for fold in range(_FOLDS):
         judged, learnt = _split(everything, fold)
-        steps = _mean_steps([_measured(everything, e, _texture_steps(e)) for e in learnt], everything.facts.ladder)
-        target = _target(_restricted(everything, learnt), Goal("max_mean_steps", max(steps, 1e-9)))
-        found += [_measured(everything, each, _lambda_steps(target, each)) for each in judged]
+        found += _policies(everything, learnt, judged)[1]
     return found
 
 
@@ -237,6 +233,16 @@ def _split(everything: Calibration, fold: int = 0) -> tuple[list[Scanned], list[
         [e for e in everything.readable if (pictures[e.image_key] in third) is inside] for inside in (True, False)
     ]
     return halves[0], halves[1]
+
+
+def _policies(
+    everything: Calibration, learnt: Sequence[Scanned], judged: Sequence[Scanned]
+) -> tuple[list[Measured], list[Measured], TargetSpec]:
+    """Return what is judged, as the texture policy runs it and the λ policy at that cost, and the latter's plan."""
+    by_texture = [_measured(everything, each, _texture_steps(each)) for each in judged]
+    steps = max(_mean_steps(by_texture, everything.facts.ladder), 1e-9)
+    target = _target(_restricted(everything, learnt), Goal("max_mean_steps", steps))
+    return by_texture, [_measured(everything, each, _lambda_steps(target, each)) for each in judged], target
 
 
 def _restricted(everything: Calibration, learnt: Sequence[Scanned]) -> Calibration:

@@ -22,9 +22,9 @@ _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 _INCH_M = 0.0254
 
 _LEVEL, _STREAM_LEVEL = 5, 4
-"""Of libdeflate and of zlib. A mean picture of 40 enlarged without a step (about 450 px a side) and of 7 made in some
-steps (about 770 px a side), filter included: level 4: 6.2 ms 156 kB and 18.6 ms 576 kB; 5: 7.4 ms 153 kB and 22.7 ms
-567 kB; 6: 10.5 ms 151 kB and 31.4 ms 561 kB. Pillow 13 (zlib-ng) at level 4: 17.9 ms 160 kB and 60.2 ms 572 kB."""
+"""Of libdeflate and of zlib. A mean picture of 40 enlarged without a step (about 440 px a side) and of 7 made in some
+steps (about 690 px a side), filter included: level 4: 6.7 ms 156 kB and 21.5 ms 576 kB; 5: 7.9 ms 153 kB and 25.5 ms
+567 kB; 6: 11.1 ms 151 kB and 34.2 ms 561 kB. Pillow 13 (zlib-ng) at level 4: 17.9 ms 160 kB and 60.4 ms 572 kB."""
 
 _WHOLE_BYTES = 100_000_000
 """Of filtered rows that are held and deflated at once."""
