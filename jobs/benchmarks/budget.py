@@ -161,7 +161,8 @@ def folded(everything: Calibration) -> list[Measured]:
     found = []
     for fold in range(_FOLDS):
         judged, learnt = _split(everything, fold)
-        found += _policies(everything, learnt, judged)[1]
+        if judged:  # with fewer pictures than folds some are empty
+            found += _policies(everything, learnt, judged)[1]
     return found
 
 
