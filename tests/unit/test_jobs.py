@@ -9,7 +9,7 @@ from tss_ray.pipeline.resources import plan_resources
 from tss_ray.spec import load_spec
 
 JOBS = Path(__file__).parents[2] / "jobs"
-SPECS = sorted(path for path in JOBS.glob("*.yaml") if path.name != "train_x4.yaml")
+SPECS = sorted(path for path in JOBS.glob("*.yaml") if not path.name.startswith("train_x4"))
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)

@@ -64,6 +64,7 @@ def export(folder: Path, recipe: Recipe, ema: dict[str, Tensor]) -> None:
         unet=recipe.unet,
         licence="Apache-2.0",
         sha256=hashlib.sha256(weights).hexdigest(),
+        num_steps=(1,) if recipe.one_step_share == 1 else None,
     )
     for name, data in ((WEIGHTS_FILE, weights), (CARD_FILE, card.model_dump_json(indent=2).encode() + b"\n")):
         (folder / f"{name}.tmp").write_bytes(data)

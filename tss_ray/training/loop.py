@@ -86,14 +86,24 @@ def begin(recipe: Recipe, device: str) -> TrainingState:
         network = build_unet(recipe.scale, recipe.unet)
         adversary = None if recipe.adversarial is None else Adversary(recipe, recipe.adversarial, device)
     if recipe.initial_weights is not None:
-        card, weights = load_weights(recipe.initial_weights)
-        if card.unet != recipe.unet or card.prediction_type != recipe.prediction_type:
-            raise TrainingError(
-                f"initial_weights={recipe.initial_weights} are another network: {card.prediction_type}, {card.unet}; "
-                "match unet and prediction_type to their card"
-            )
-        network.load_state_dict(weights)
+        network.load_state_dict(_initial_weights(recipe, recipe.initial_weights, network.state_dict()))
     return TrainingState(network.to(device, memory_format=torch.channels_last), recipe, adversary)  # type: ignore[call-overload]
+
+
+def _initial_weights(recipe: Recipe, name: str, own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return `own` with the tensors of a model in the place of its own, all of them or those that fit."""
+    card, weights = load_weights(name)
+    same = card.unet == recipe.unet and card.prediction_type == recipe.prediction_type
+    if not same and not recipe.initial_partial:
+        raise TrainingError(
+            f"initial_weights={name} are another network: {card.prediction_type}, {card.unet}; match unet and "
+            "prediction_type to their card, or set initial_partial: true to take the tensors that fit"
+        )
+    fitting = {key: value for key, value in weights.items() if key in own and own[key].shape == value.shape}
+    if not fitting:
+        raise TrainingError(f"initial_weights={name}: no tensor fits the network; leave them out")
+    log.info("%d of the network's %d tensors are those of %s", len(fitting), len(own), name)
+    return own | fitting
 
 
 def make_batch(recipe: Recipe, pool: CropPool, iteration: int) -> Batch:
@@ -117,7 +127,8 @@ def _batches(recipe: Recipe, pool: CropPool, first: int, last: int) -> Iterator[
     """Make the batches one ahead in a thread; also yield the seconds that training waited for each."""
     if first >= last:
         return
-    with ThreadPoolExecutor(1, thread_name_prefix="crops") as thread:
+    # one thread of torch's: a team of its own would spin between batches and take a fifth of the processor
+    with ThreadPoolExecutor(1, "crops", torch.set_num_threads, (1,)) as thread:
         coming = thread.submit(make_batch, recipe, pool, first + 1)
         for iteration in range(first + 1, last + 1):
             since = time.monotonic()

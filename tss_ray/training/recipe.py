@@ -163,11 +163,15 @@ class Recipe(_Frozen):
     initial_weights: str | None = Field(
         None, description="embedded name or model folder whose weights the network starts from; None: random"
     )
+    initial_partial: bool = Field(
+        False, description="of another network take the tensors that fit by name and shape, rather than refuse it"
+    )
     iterations: int = Field(5_250, ge=0, description="of the first phase")
     decay_iterations: int | None = Field(
         12_000, ge=1, description="of the first phase's cosine, which the second may cut short; None: its iterations"
     )
     batch_size: int = Field(16, ge=1)
+    optimiser: Literal["adamw", "muon"] = Field("adamw", description="muon: of the convolutions; see `MuonAndAdamW`")
     learning_rate: float = Field(6e-4, gt=0)
     warmup_iterations: int = Field(200, ge=0)
     weight_decay: float = Field(0.01, ge=0)

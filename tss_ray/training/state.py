@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tss_ray.training.adversarial import Adversary
+from tss_ray.training.optimiser import MuonAndAdamW
 from tss_ray.training.recipe import Recipe
 
 
@@ -16,7 +17,7 @@ class TrainingState:
 
     def __init__(self, network: nn.Module, recipe: Recipe, adversary: Adversary | None) -> None:
         """Start the average at the network's own weights."""
-        self.network, self.adversary, self._weight_decay = network, adversary, recipe.weight_decay
+        self.network, self.adversary, self._recipe = network, adversary, recipe
         self.optimiser = self._fresh_optimiser()
         self.ema: dict[str, Tensor] = {name: value.detach().clone() for name, value in network.state_dict().items()}
 
@@ -58,6 +59,8 @@ class TrainingState:
         if self.adversary is not None:
             self.adversary.load_state_dict(state["adversary"])
 
-    def _fresh_optimiser(self) -> torch.optim.Optimizer:
-        """Return AdamW; its learning rate is set before every step."""
-        return torch.optim.AdamW(self.network.parameters(), weight_decay=self._weight_decay, fused=True)
+    def _fresh_optimiser(self) -> torch.optim.Optimizer | MuonAndAdamW:
+        """Return the recipe's; its learning rate is set before every step."""
+        if self._recipe.optimiser == "muon":
+            return MuonAndAdamW(self.network, self._recipe.weight_decay)
+        return torch.optim.AdamW(self.network.parameters(), weight_decay=self._recipe.weight_decay, fused=True)

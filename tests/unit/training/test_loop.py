@@ -8,10 +8,11 @@ from safetensors.torch import load_file
 
 from tss_ray.diffusion.noise_schedule import cosine_alphas_cumprod
 from tss_ray.errors import TrainingError
+from tss_ray.models.card import read_card
 from tss_ray.models.registry import load_model
 from tss_ray.training import loop
 from tss_ray.training.crops import CropPool, build_pool
-from tss_ray.training.loop import make_batch, train
+from tss_ray.training.loop import Batch, begin, make_batch, train
 from tss_ray.training.recipe import Recipe
 
 
@@ -26,9 +27,11 @@ def _assert_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor
         assert torch.equal(first[name], second[name]), name
 
 
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
 def test_a_run_stopped_and_resumed_equals_an_uninterrupted_one_bit_for_bit(
-    tiny: Recipe, pool: CropPool, tmp_path: Path
+    tiny: Recipe, pool: CropPool, tmp_path: Path, optimiser: str
 ) -> None:
+    tiny = tiny.model_copy(update={"optimiser": optimiser})
     whole = train(tiny, pool, tmp_path / "whole", "cpu")
     train(tiny, pool, tmp_path / "halves", "cpu", stop_at=3)
     assert _checkpoint(tmp_path / "halves")["iteration"] == 3
@@ -129,3 +132,55 @@ def test_a_batch_is_a_pure_function_of_seed_and_iteration(tiny: Recipe, pool: Cr
     for first, again in zip((z0, lr, enlarged), make_batch(tiny, pool, 7), strict=True):
         assert torch.equal(first, again)
     assert not torch.equal(lr, make_batch(tiny, pool, 8)[1])
+
+
+def test_batches_are_made_by_one_thread_and_the_callers_threads_stay(
+    tiny: Recipe, pool: CropPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, seen = torch.get_num_threads(), []
+
+    def recorded(*arguments: Any) -> Batch:
+        seen.append(torch.get_num_threads())
+        return make_batch(*arguments)
+
+    torch.set_num_threads(2)
+    monkeypatch.setattr(loop, "make_batch", recorded)
+    try:
+        train(tiny, pool, tmp_path, "cpu", stop_at=2)
+        assert (seen, torch.get_num_threads()) == ([1, 1], 2)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("share", "allowed"), [(1.0, (1,)), (0.9, None)])
+def test_weights_that_saw_pure_noise_alone_are_for_one_step_alone(
+    tiny: Recipe, pool: CropPool, tmp_path: Path, share: float, allowed: tuple[int, ...] | None
+) -> None:
+    train(tiny.model_copy(update={"one_step_share": share}), pool, tmp_path, "cpu", stop_at=1)
+    assert read_card(tmp_path).num_steps == allowed
+
+
+def test_of_another_network_the_tensors_that_fit_are_taken_where_the_recipe_says_so(
+    tiny: Recipe, pool: CropPool, tmp_path: Path
+) -> None:
+    first = load_file(train(tiny, pool, tmp_path / "first", "cpu", stop_at=1))
+    wider = tiny.unet.model_copy(update={"block_out_channels": (8, 16)})
+    asked = {"initial_weights": str(tmp_path / "first"), "initial_partial": True, "unet": wider, "seed": 5}
+    taken = begin(tiny.model_copy(update=asked), "cpu").network.state_dict()
+    fresh = begin(tiny.model_copy(update=asked | {"initial_weights": None}), "cpu").network.state_dict()
+    fitting = {name for name, value in first.items() if value.shape == taken[name].shape}
+    assert 0 < len(fitting) < len(taken)
+    for name, value in taken.items():
+        assert torch.equal(value, first[name].float() if name in fitting else fresh[name]), name
+
+
+def test_of_a_network_that_nothing_fits_nothing_is_taken(tiny: Recipe, pool: CropPool, tmp_path: Path) -> None:
+    train(tiny, pool, tmp_path / "first", "cpu", stop_at=1)
+    asked = {
+        "initial_weights": str(tmp_path / "first"),
+        "initial_partial": True,
+        "scale": 2,
+        "unet": tiny.unet.model_copy(update={"block_out_channels": (12, 12)}),
+    }
+    with pytest.raises(TrainingError, match="no tensor fits"):
+        begin(tiny.model_copy(update=asked), "cpu")

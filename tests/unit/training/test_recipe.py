@@ -10,6 +10,11 @@ def test_the_recipe_beside_the_job_is_the_defaults_written_out() -> None:
     assert load_recipe(Path(__file__).parents[3] / "jobs/train_x4.yaml") == Recipe()
 
 
+def test_the_recipe_of_the_one_step_model_can_be_read_and_sees_pure_noise_alone() -> None:
+    recipe = load_recipe(Path(__file__).parents[3] / "jobs/train_x4_one_step.yaml")
+    assert (recipe.name, recipe.one_step_share, recipe.adversarial) == ("tss-x4-one-step", 1.0, None)
+
+
 def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text("")
     assert load_recipe(tmp_path / "r.yaml") == Recipe()
