@@ -28,10 +28,11 @@ def list_models() -> None:
     """Name the embedded models and the families of checkpoints that can be given as folders."""
     from tss_ray.models.registry import EMBEDDED, FAMILIES, check_model
 
-    embedded = Table("model", "family", "scale", "licence", title="embedded", title_justify="left")
+    embedded = Table("model", "family", "scale", "steps", "licence", title="embedded", title_justify="left")
     for name in EMBEDDED:
         card = check_model(name)
-        embedded.add_row(name, card.family, f"×{card.scale}", card.licence)
+        steps = ", ".join(map(str, card.num_steps or ("any",)))
+        embedded.add_row(name, card.family, f"×{card.scale}", steps, card.licence)
     families = Table("family", "a folder of", title="families", title_justify="left")
     families.add_row("residual_unet", "card.json and model.safetensors, as tss-ray train writes them")
     for family in FAMILIES:

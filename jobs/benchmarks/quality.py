@@ -1,6 +1,7 @@
 """How good the embedded model is, beside Real-ESRGAN, and what the number and the spacing of denoising steps change.
 
-    python jobs/benchmarks/quality.py [--quick] [--photos DIR] [--with-realesrgan] [--model NAME|DIR] [--out DIR]
+    python jobs/benchmarks/quality.py [--quick] [--photos DIR] [--with-realesrgan] [--model NAME|DIR]
+                                         [--one-step-model NAME|DIR|none] [--out DIR]
 
 The protocol
 - Photographs: (a) `sample`, those of sample://photos; (b) `heldout`, with --photos, those of the split heldout of
@@ -14,10 +15,10 @@ The protocol
   stand on a grid of 96 px, ranked by texture (mean standard deviation of luma in blocks of 8 px); the best is taken,
   then the next best that overlaps none taken, up to --crops for each photograph. Clean and degraded share their crops.
 - Methods: `bicubic`, the enlargement that the model adds to; with --with-realesrgan `realesrgan`, Real-ESRGAN x4plus in
-  one piece, on the CPU with torch's number of threads (realesrgan.py); `1 step`; 2, 4, 7 and 15 steps, `uniform` and
-  `tds` (--a, --n; with a = 0.5 the plans of 2 steps are the same), with --eta of the DDPM noise, each by default
-  PlanSpec's; through the product's engine with its default tiles and the dtype that it picks, the same noise for every
-  method of a crop. Outputs are rounded to 8 bits before anything is measured.
+  one piece, on the CPU with torch's number of threads (realesrgan.py); `one-step model`, a step of --one-step-model;
+  `1 step`; 2, 4, 7 and 15 steps, `uniform` and `tds` (--a, --n; with a = 0.5 the plans of 2 steps are the same), with
+  --eta of the DDPM noise, each by default PlanSpec's; through the product's engine with its default tiles and the dtype
+  that it picks, the same noise for every method of a crop. Outputs are rounded to 8 bits before anything is measured.
 - Metrics: PSNR-Y on full-range BT.601 luma (tss_ray.quality.psnr; MATLAB's convention reads 1.322 dB higher), SSIM on
   the same luma rounded to 8 bits (pyiqa `ssim`, 11 px Gaussian window, no downsampling), FSIM with colour (pyiqa
   `fsim`), GMSD (pyiqa `gmsd`), NIQE (pyiqa `niqe`), PIQE (pyiqa `piqe`) and its distance to the original's, crop by
@@ -29,8 +30,8 @@ The protocol
   `textured`. Where only "textured crops" are spoken of, those from 0.45 on are meant.
 - Without NIQE's parameter file (see README.md) there is no NIQE column, and a line says that PIQE stands in.
 
---quick: clean sample photographs only, one crop each, bicubic, 1 step, 7 and 15 tds steps, without FSIM and GMSD; under
-a minute on two cores (--with-realesrgan adds some 10 s a crop).
+--quick: clean sample photographs only, one crop each, bicubic, one-step model, 1 step, 7 and 15 tds steps, without FSIM
+and GMSD; under a minute on two cores (--with-realesrgan adds some 10 s a crop).
 
 Tables and logs go to stderr. The last line of stdout is one JSON object of means over the held-out crops, or over the
 sample's where --photos was not given, on clean inputs unless the key says degraded; null where something was not
@@ -41,6 +42,7 @@ measured:
   psnry_ours_best            its PSNR-Y, dB
   psnry_realesrgan           Real-ESRGAN's
   psnry_gain_1step           PSNR-Y of 1 step less that of bicubic, dB, textured crops only
+  psnry_gain_one_step_model  that of one-step model
   seconds_ratio              seconds of Real-ESRGAN by those of ours; null where ours ran on a GPU
   niqe_drop_7step            NIQE of bicubic less that of 7 tds
   niqe_drop_15step           NIQE of bicubic less that of 15 tds
@@ -50,6 +52,7 @@ measured:
   psnry_ours_degraded        PSNR-Y of setting_best, dB
   psnry_realesrgan_degraded  Real-ESRGAN's
   lr_psnr_1step              LR consistency of 1 step, dB
+  lr_psnr_one_step_model     that of one-step model, dB
   lr_psnr_15step             LR consistency of 15 tds, dB
   niqe_monotone              whether NIQE falls from each of 1, 2, 4, 7 and 15 tds steps to the next
 """
@@ -66,7 +69,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from quality_crops import Crop, heldout_crops, sample_crops
-from quality_headline import REALESRGAN, headline
+from quality_headline import ONE_STEP_MODEL, REALESRGAN, headline
 from quality_judge import ORIGINAL, Judge, Output
 from quality_model import Upscaler
 from quality_pictures import Row, write_grids, write_page
@@ -87,7 +90,7 @@ _FULL: tuple[Method, ...] = (
 _QUICK: tuple[Method, ...] = (("1 step", 1, "tds"), ("7 tds", 7, "tds"), ("15 tds", 15, "tds"))
 _FULL_METRICS = ("ssim", "fsim", "gmsd", "niqe", "piqe")
 _QUICK_METRICS = ("ssim", "niqe", "piqe")
-_PICTURED = ("bicubic", REALESRGAN, "1 step", "7 tds", "15 tds", ORIGINAL)
+_PICTURED = ("bicubic", REALESRGAN, ONE_STEP_MODEL, "1 step", "7 tds", "15 tds", ORIGINAL)
 _LOG_COLUMNS = 150
 
 
@@ -97,7 +100,8 @@ class Bench:
     def __init__(self, spec: JobSpec, methods: tuple[Method, ...], with_realesrgan: bool) -> None:
         """Load them. Raises ModelError for damaged weights or missing wheels."""
         self._upscaler = Upscaler(spec.model, spec.plan)
-        self._methods = (("bicubic", 0, "uniform"), *methods)
+        self._one_step = None if spec.one_step_model is None else Upscaler(spec.one_step_model, spec.plan)
+        self._methods = methods
         self._realesrgan: RealEsrgan | None = None
         if with_realesrgan:
             self._realesrgan = RealEsrgan(torch.get_num_threads(), self._upscaler.dtype is torch.bfloat16)
@@ -108,7 +112,7 @@ class Bench:
         """Enlarge a crop by every method."""
         runs = self._runs(crop)
         if not self._is_warm:
-            for name in {REALESRGAN, "1 step"} & runs.keys():
+            for name in {REALESRGAN, ONE_STEP_MODEL, "1 step"} & runs.keys():
                 runs[name][0]()
             self._is_warm = True
         return {name: _timed(run, num_steps) for name, (run, num_steps) in runs.items()}
@@ -116,14 +120,15 @@ class Bench:
     def _runs(self, crop: Crop) -> dict[str, tuple[Callable[[], NDArray[np.uint8]], int]]:
         key = f"{crop.photo}/{crop.top}/{crop.left}"
 
-        def ours(num_steps: int, family: PlanFamily) -> Callable[[], NDArray[np.uint8]]:
-            return lambda: self._upscaler.upscale(crop.lr, num_steps, family, key)
+        def ours(upscaler: Upscaler, num_steps: int, family: PlanFamily) -> tuple[Callable[[], NDArray[np.uint8]], int]:
+            return lambda: upscaler.upscale(crop.lr, num_steps, family, key), num_steps
 
-        runs = {name: (ours(num_steps, family), num_steps) for name, num_steps, family in self._methods}
-        if (theirs := self._realesrgan) is None:
-            return runs
-        bicubic = runs.pop("bicubic")  # the tables' order: what is common first, then ours
-        return {"bicubic": bicubic, REALESRGAN: (lambda: theirs.upscale(crop.lr), 0), **runs}
+        runs = {"bicubic": ours(self._upscaler, 0, "uniform")}
+        if (theirs := self._realesrgan) is not None:
+            runs[REALESRGAN] = (lambda: theirs.upscale(crop.lr), 0)
+        if self._one_step is not None:
+            runs[ONE_STEP_MODEL] = ours(self._one_step, 1, "uniform")
+        return runs | {name: ours(self._upscaler, num_steps, family) for name, num_steps, family in self._methods}
 
 
 def main() -> int:
@@ -188,7 +193,9 @@ def _crops(arguments: argparse.Namespace) -> Iterator[Crop]:
 def _spec(arguments: argparse.Namespace) -> JobSpec:
     """Return the settings as a job has them, so that their bounds are a job's. Raises SpecError."""
     plan = {f"plan.{name}": getattr(arguments, name) for name in ("a", "n", "eta")}
-    return load_spec(None, {"input": "sample://photos", "output": "unused", "model": arguments.model} | plan)
+    one_step = None if arguments.one_step_model == "none" else arguments.one_step_model
+    models = {"model": arguments.model, "one_step_model": one_step}
+    return load_spec(None, {"input": "sample://photos", "output": "unused"} | models | plan)
 
 
 def _arguments() -> argparse.Namespace:
@@ -197,6 +204,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--photos", type=Path, help="folder of the photographs (fetched by jobs/train_x4.py)")
     parser.add_argument("--with-realesrgan", action="store_true", help="beside ours (extra `bench`)")
     parser.add_argument("--model", default=JobSpec.model_fields["model"].default, help="embedded name or model folder")
+    parser.add_argument("--one-step-model", default="tss-x4-one-step", help="of one step, or none")
     parser.add_argument("--out", type=Path, help="folder for quality.parquet, pictures.html and grid_*.png")
     parser.add_argument("--crops", type=_count, default=2, help="crops of each photograph, at most")
     parser.add_argument("--limit", type=_count, help="photographs of each set, at most")

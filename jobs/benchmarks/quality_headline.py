@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from quality_values import TEXTURED_SCORE, Value, differences, headline_values, mean, numbers
 
-REALESRGAN = "realesrgan"
+REALESRGAN, ONE_STEP_MODEL = "realesrgan", "one-step model"
 MAX_STEPS = 15
 MONOTONE = ("1 step", "2 tds", "4 tds", "7 tds", "15 tds")
 PSNRY_MARGIN_DB = 1.0
@@ -26,6 +26,7 @@ def headline(values: Sequence[Value], same_device: bool) -> dict[str, Figure]:
         "psnry_ours_best": _level(clean, best, "psnry"),
         "psnry_realesrgan": _level(clean, REALESRGAN, "psnry"),
         "psnry_gain_1step": _change(textured, "1 step", "bicubic", "psnry"),
+        "psnry_gain_one_step_model": _change(textured, ONE_STEP_MODEL, "bicubic", "psnry"),
         "seconds_ratio": _seconds_ratio(clean, best) if same_device else None,
         "niqe_drop_7step": _change(clean, "bicubic", "7 tds", "niqe"),
         "niqe_drop_15step": _change(clean, "bicubic", "15 tds", "niqe"),
@@ -35,6 +36,7 @@ def headline(values: Sequence[Value], same_device: bool) -> dict[str, Figure]:
         "psnry_ours_degraded": _level(degraded, best, "psnry"),
         "psnry_realesrgan_degraded": _level(degraded, REALESRGAN, "psnry"),
         "lr_psnr_1step": _level(clean, "1 step", "lr_psnr"),
+        "lr_psnr_one_step_model": _level(clean, ONE_STEP_MODEL, "lr_psnr"),
         "lr_psnr_15step": _level(clean, "15 tds", "lr_psnr"),
         "niqe_monotone": niqe_monotone(clean),
     }

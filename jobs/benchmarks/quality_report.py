@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from quality_headline import PSNRY_MARGIN_DB, REALESRGAN, best_setting, better_settings
+from quality_headline import ONE_STEP_MODEL, PSNRY_MARGIN_DB, REALESRGAN, best_setting, better_settings
 from quality_values import (
     BINS,
     TEXTURED_SCORE,
@@ -77,8 +77,9 @@ def _print_findings(values: Sequence[Value], console: Console) -> None:
     """Print what no single cell says: gains crop by crop, and the settings that beat Real-ESRGAN."""
     textured = [value for value in values if value.texture >= TEXTURED_SCORE]
     for name, part in (("textured", textured), ("all", values)):
-        gain = differences(part, "1 step", "bicubic", "psnry")
-        console.print(f"PSNR-Y of 1 step less bicubic's, {name} (crops: {len(gain)}): {_cell(gain)} dB")
+        for method in ("1 step", ONE_STEP_MODEL):
+            if gain := differences(part, method, "bicubic", "psnry"):
+                console.print(f"PSNR-Y of {method} less bicubic's, {name} (crops: {len(gain)}): {_cell(gain)} dB")
     for name in BINS:
         part = [value for value in values if texture_bin(value.texture) == name]
         drop = differences(part, "1 step", "15 tds", "niqe")

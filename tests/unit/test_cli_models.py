@@ -24,6 +24,7 @@ def test_the_list_names_every_model_and_family() -> None:
     out = models("list")
     for name in (
         "tss-x4-small",
+        "tss-x4-one-step",
         "residual_unet",
         "ldm_sr",
         "sd_upscaler",

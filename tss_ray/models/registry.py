@@ -18,7 +18,7 @@ from tss_ray.models.base import LoadSettings, SuperResolutionModel
 from tss_ray.models.card import CARD_FILE, WEIGHTS_FILE, ModelCard, ResidualUNetCard, read_card
 from tss_ray.models.diffusers_folder import INDEX_FILE, open_folder, said_beside
 
-EMBEDDED = ("tss-x4-small",)
+EMBEDDED = ("tss-x4-small", "tss-x4-one-step")
 _DEFAULTS = LoadSettings()
 _Load = Callable[[Path, Any, torch.device, torch.dtype, LoadSettings], SuperResolutionModel]
 

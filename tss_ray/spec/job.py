@@ -24,7 +24,7 @@ class JobSpec(Group):
     output: Uri = Field(min_length=1)
     model: Uri = "tss-x4-small"
     one_step_model: Uri | None = Field(
-        None, description="what images of one step run instead: a model distilled to a single step, as `model` is named"
+        None, description="what images of one step run instead: a model made for a single step, as `model` is named"
     )
     scale: float = Field(4, gt=1, le=4, description="what is below the model's own factor is made from its result")
     seed: int = Field(0, ge=0, lt=2**63)

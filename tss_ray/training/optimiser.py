@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tss_ray.errors import TrainingError
+
 
 class MuonAndAdamW:
     """Every kernel as a matrix (out, k·k·in), moved along the orthogonalised momentum of its gradient.
@@ -17,13 +19,13 @@ class MuonAndAdamW:
     def __init__(self, network: nn.Module, weight_decay: float) -> None:
         """Take the parameters; the learning rate is set in `param_groups` before every step.
 
-        Raises ValueError if the network is not in channels_last: its kernels would be copied, and never move.
+        Raises TrainingError if the network is not in channels_last: its kernels would be copied, and never move.
         """
         self._kernels = [p for p in network.parameters() if _is_kernel(p)]
         others = [p for p in network.parameters() if not _is_kernel(p)]
         self._matrices = [nn.Parameter(_matrix(p.detach())) for p in self._kernels]
         if any(m.data_ptr() != p.data_ptr() for m, p in zip(self._matrices, self._kernels, strict=True)):
-            raise ValueError("the kernels are not in channels_last; move the network to that memory format first")
+            raise TrainingError("the kernels are not in channels_last; move the network to that memory format first")
         self._muon = torch.optim.Muon(self._matrices, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
         self._adamw = torch.optim.AdamW(others, weight_decay=weight_decay, fused=True)
 

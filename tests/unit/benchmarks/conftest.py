@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from quality_values import Value
 
-_STEPS = {"bicubic": 0, "realesrgan": 0, "original": 0}
+_STEPS = {"bicubic": 0, "realesrgan": 0, "one-step model": 1, "original": 0}
 
 
 @pytest.fixture

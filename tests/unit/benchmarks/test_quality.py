@@ -16,7 +16,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tiny_model_folder: Path):
     monkeypatch.setattr(quality.logging, "basicConfig", lambda **_: None)
 
     def main(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["quality.py", "--model", str(tiny_model_folder), *arguments])
+        models = ["--model", str(tiny_model_folder), "--one-step-model", str(tiny_model_folder)]
+        monkeypatch.setattr(sys, "argv", ["quality.py", *models, *arguments])
         return quality.main()
 
     return main
@@ -27,10 +28,11 @@ def test_a_quick_run_ends_with_the_figures_that_the_protocol_names(run, tmp_path
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
     listed = quality.__doc__.partition("null where something was not\nmeasured:")[2]
     assert set(re.findall(r"^  (\w+)", listed, re.MULTILINE)) == set(line)
-    assert line["setting_best"] in {"1 step", "7 tds", "15 tds"}
+    assert line["setting_best"] in {"one-step model", "1 step", "7 tds", "15 tds"}
     assert line["niqe_realesrgan"] is line["niqe_ours_degraded"] is line["niqe_monotone"] is None
     rows = pq.read_table(tmp_path / "quality.parquet").to_pylist()
-    assert [row["method"] for row in rows] == ["bicubic", "1 step", "7 tds", "15 tds", "original"]
+    assert [row["method"] for row in rows] == ["bicubic", "one-step model", "1 step", "7 tds", "15 tds", "original"]
+    assert rows[1]["psnry"] == rows[2]["psnry"] != rows[0]["psnry"]  # the same weights, the same noise
     assert rows[0]["piqe_distance"] == pytest.approx(abs(rows[0]["piqe"] - rows[-1]["piqe"]))
     assert {path.name for path in tmp_path.iterdir()} == {"quality.parquet", "pictures.html", "grid_0.png"}
 
@@ -48,6 +50,14 @@ def test_a_full_run_measures_clean_and_degraded_inputs_of_the_same_crops(run, ca
     assert clean == degraded
     bicubic = {r["inputs"]: r["psnry"] for r in rows if r["method"] == "bicubic"}
     assert bicubic["degraded"] < bicubic["clean"]
+
+
+def test_without_a_one_step_model_there_is_no_row_of_one(run, capsys, tmp_path: Path) -> None:
+    assert run("--quick", "--limit", "1", "--one-step-model", "none", "--out", str(tmp_path)) == 0
+    line = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert line["psnry_gain_one_step_model"] is None
+    rows = pq.read_table(tmp_path / "quality.parquet").to_pylist()
+    assert [row["method"] for row in rows] == ["bicubic", "1 step", "7 tds", "15 tds", "original"]
 
 
 def test_a_setting_out_of_bounds_is_refused_before_anything_is_measured(run, capsys) -> None:

@@ -42,7 +42,10 @@ def test_the_gain_of_one_step_is_that_of_textured_crops(make_value) -> None:
     for top, texture, gain in ((0, 0.1, 5.0), (4, 0.45, 0.5), (8, 0.9, 1.0)):
         values += [make_value("bicubic", top=top, texture=texture, psnry=25.0)]
         values += [make_value("1 step", top=top, texture=texture, psnry=25.0 + gain)]
-    assert headline(values, same_device=True)["psnry_gain_1step"] == 0.75
+        values += [make_value("one-step model", top=top, texture=texture, psnry=25.5 + gain, lr_psnr=44.0 + gain)]
+    line = headline(values, same_device=True)
+    assert (line["psnry_gain_1step"], line["psnry_gain_one_step_model"]) == (0.75, 1.25)
+    assert line["lr_psnr_one_step_model"] == pytest.approx(44.0 + 6.5 / 3, abs=1e-4)
 
 
 def test_drops_and_losses_are_against_bicubic(make_value) -> None:

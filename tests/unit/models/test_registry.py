@@ -22,7 +22,7 @@ def load_tiny(folder: Path) -> SuperResolutionModel:
 
 
 def test_an_unknown_name_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(ModelError, match="no model 'tss-x9': embedded are tss-x4-small; name one, or give a model"):
+    with pytest.raises(ModelError, match="no model 'tss-x9': embedded are tss-x4-small, tss-x4-one-step; name"):
         load_model("tss-x9", CPU, torch.float32)
 
 

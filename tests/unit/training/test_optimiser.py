@@ -2,12 +2,13 @@ import pytest
 import torch
 from torch import nn
 
+from tss_ray.errors import TrainingError
 from tss_ray.training.optimiser import MuonAndAdamW
 
 
 def _network() -> nn.Sequential:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.GroupNorm(2, 6), nn.Conv2d(6, 4, 1), nn.Conv2d(4, 5, 3))
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.GroupNorm(2, 6), nn.Conv2d(6, 32, 1), nn.Conv2d(32, 5, 3))
     return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
@@ -38,7 +39,7 @@ def test_kernels_move_along_the_nearest_orthogonal_matrix_and_the_rest_as_adamw_
 
 
 def test_a_network_that_is_not_in_channels_last_is_refused_since_its_kernels_would_never_move() -> None:
-    with pytest.raises(ValueError, match="channels_last"):
+    with pytest.raises(TrainingError, match="channels_last"):
         MuonAndAdamW(nn.Conv2d(3, 6, 3), 0.0)
 
 
