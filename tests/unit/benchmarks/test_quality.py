@@ -7,16 +7,18 @@ import pyarrow.parquet as pq
 import pytest
 import quality
 import quality_judge
+from tiny import write_tiny_model
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tiny_model_folder: Path):
-    """Return a function that runs the script on a tiny model with metrics that cost nothing."""
+def run(monkeypatch: pytest.MonkeyPatch, tiny_model_folder: Path, tmp_path: Path):
+    """Return a function that runs the script on two tiny models with metrics that cost nothing."""
+    one_step = write_tiny_model(tmp_path / "one-step", residual_scale=0.2, num_steps=[1])
     monkeypatch.setattr(quality_judge, "metric", lambda _: lambda picture, reference: float(picture.std()))
     monkeypatch.setattr(quality.logging, "basicConfig", lambda **_: None)
 
     def main(*arguments: str) -> int:
-        models = ["--model", str(tiny_model_folder), "--one-step-model", str(tiny_model_folder)]
+        models = ["--model", str(tiny_model_folder), "--one-step-model", str(one_step)]
         monkeypatch.setattr(sys, "argv", ["quality.py", *models, *arguments])
         return quality.main()
 
@@ -24,25 +26,26 @@ def run(monkeypatch: pytest.MonkeyPatch, tiny_model_folder: Path):
 
 
 def test_a_quick_run_ends_with_the_figures_that_the_protocol_names(run, tmp_path: Path, capsys) -> None:
-    assert run("--quick", "--limit", "1", "--out", str(tmp_path)) == 0
+    assert run("--quick", "--limit", "1", "--out", str(tmp_path / "out")) == 0
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
     listed = quality.__doc__.partition("null where something was not\nmeasured:")[2]
     assert set(re.findall(r"^  (\w+)", listed, re.MULTILINE)) == set(line)
     assert line["setting_best"] in {"one-step model", "1 step", "7 tds", "15 tds"}
     assert line["niqe_realesrgan"] is line["niqe_ours_degraded"] is line["niqe_monotone"] is None
-    rows = pq.read_table(tmp_path / "quality.parquet").to_pylist()
+    rows = pq.read_table(tmp_path / "out/quality.parquet").to_pylist()
     assert [row["method"] for row in rows] == ["bicubic", "one-step model", "1 step", "7 tds", "15 tds", "original"]
-    assert rows[1]["psnry"] == rows[2]["psnry"] != rows[0]["psnry"]  # the same weights, the same noise
+    assert rows[1]["num_steps"] == rows[2]["num_steps"] == 1
+    assert len({row["psnry"] for row in rows[:3]}) == 3  # each is of its own model
     assert rows[0]["piqe_distance"] == pytest.approx(abs(rows[0]["piqe"] - rows[-1]["piqe"]))
-    assert {path.name for path in tmp_path.iterdir()} == {"quality.parquet", "pictures.html", "grid_0.png"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"quality.parquet", "pictures.html", "grid_0.png"}
 
 
 def test_a_full_run_measures_clean_and_degraded_inputs_of_the_same_crops(run, capsys, tmp_path: Path) -> None:
-    assert run("--limit", "1", "--crops", "1", "--out", str(tmp_path)) == 0
+    assert run("--limit", "1", "--crops", "1", "--out", str(tmp_path / "out")) == 0
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert line["niqe_ours_degraded"] is not None
     assert isinstance(line["niqe_monotone"], bool)
-    rows = pq.read_table(tmp_path / "quality.parquet").to_pylist()
+    rows = pq.read_table(tmp_path / "out/quality.parquet").to_pylist()
     clean, degraded = (
         {(r["photo"], r["top"], r["texture"]) for r in rows if r["inputs"] == inputs}
         for inputs in ("clean", "degraded")
@@ -53,10 +56,10 @@ def test_a_full_run_measures_clean_and_degraded_inputs_of_the_same_crops(run, ca
 
 
 def test_without_a_one_step_model_there_is_no_row_of_one(run, capsys, tmp_path: Path) -> None:
-    assert run("--quick", "--limit", "1", "--one-step-model", "none", "--out", str(tmp_path)) == 0
+    assert run("--quick", "--limit", "1", "--one-step-model", "none", "--out", str(tmp_path / "out")) == 0
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert line["psnry_gain_one_step_model"] is None
-    rows = pq.read_table(tmp_path / "quality.parquet").to_pylist()
+    rows = pq.read_table(tmp_path / "out/quality.parquet").to_pylist()
     assert [row["method"] for row in rows] == ["bicubic", "1 step", "7 tds", "15 tds", "original"]
 
 

@@ -15,7 +15,7 @@ from tss_ray.engine.runner import Runner
 from tss_ray.engine.sizes import agreeing_sizes
 from tss_ray.engine.state import DenoisedImage, ImageRequest
 from tss_ray.models.base import SuperResolutionModel
-from tss_ray.models.registry import load_model
+from tss_ray.models.registry import EMBEDDED, load_model
 
 MakeRequest = Callable[..., ImageRequest]
 MakeEngine = Callable[..., Engine]
@@ -66,9 +66,10 @@ def test_a_network_that_never_repeats_itself_runs_in_full_batches(tiny_model: Su
     assert agreeing_sizes(Runner(Random(tiny_model), torch.device("cpu")), 4, 16, 1) == (4,)
 
 
+@pytest.mark.parametrize("name", EMBEDDED)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_bits_of_the_embedded_network_do_not_depend_on_sizes_that_agree(dtype: torch.dtype) -> None:
-    runner = Runner(load_model("tss-x4-small", torch.device("cpu"), dtype), torch.device("cpu"))
+def test_bits_of_the_embedded_networks_do_not_depend_on_sizes_that_agree(dtype: torch.dtype, name: str) -> None:
+    runner = Runner(load_model(name, torch.device("cpu"), dtype), torch.device("cpu"))
     full = runner.try_tiles(range(4), 16, 1)
     for size in agreeing_sizes(runner, 4, 16, 1):  # every place in the batch, not only those of the trial
         alone = [runner.try_tiles(range(i, i + size), 16, 1) for i in range(0, 4, size)]
