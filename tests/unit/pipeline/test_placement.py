@@ -1,6 +1,8 @@
 """Promises of what is said where no node can hold what a job asks for."""
 
+import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -73,6 +75,15 @@ def test_memory_counts_too_and_enough_room_is_silent() -> None:
     assert summary([CPU_NODE, GPU_NODE, CPU_NODE]) == "2 × 0 GPUs, 4 CPUs, 8 GiB; 1 × 1 GPUs, 8 CPUs, 16 GiB"
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Heed SIGINT, which a shell lets what it starts in the background ignore; a job has a handler of its own."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_job_that_waits_for_what_never_comes_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
 
