@@ -43,7 +43,7 @@ def checkpoint(folder: Path, recipe: Recipe, iteration: int, state: TrainingStat
 
 def _decisive(recipe: Recipe) -> str:
     """What a checkpoint must share with its recipe: neither where the first weights came from nor what is looked at."""
-    return recipe.model_dump_json(exclude={"initial_weights", "validation"})
+    return recipe.model_dump_json(exclude={"initial_weights", "initial_partial", "validation"})
 
 
 def export(folder: Path, recipe: Recipe, ema: dict[str, Tensor]) -> None:
@@ -64,7 +64,7 @@ def export(folder: Path, recipe: Recipe, ema: dict[str, Tensor]) -> None:
         unet=recipe.unet,
         licence="Apache-2.0",
         sha256=hashlib.sha256(weights).hexdigest(),
-        num_steps=(1,) if recipe.one_step_share == 1 else None,
+        num_steps=(1,) if recipe.one_step_share == 1 and recipe.adversarial is None else None,
     )
     for name, data in ((WEIGHTS_FILE, weights), (CARD_FILE, card.model_dump_json(indent=2).encode() + b"\n")):
         (folder / f"{name}.tmp").write_bytes(data)

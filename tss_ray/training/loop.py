@@ -91,10 +91,11 @@ def begin(recipe: Recipe, device: str) -> TrainingState:
 
 
 def _initial_weights(recipe: Recipe, name: str, own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return `own` with the tensors of a model in the place of its own, all of them or those that fit."""
+    """Return a model's tensors, or of another network `own` with those that fit in the place of its own."""
     card, weights = load_weights(name)
-    same = card.unet == recipe.unet and card.prediction_type == recipe.prediction_type
-    if not same and not recipe.initial_partial:
+    if card.unet == recipe.unet and card.prediction_type == recipe.prediction_type:
+        return weights
+    if not recipe.initial_partial:
         raise TrainingError(
             f"initial_weights={name} are another network: {card.prediction_type}, {card.unet}; match unet and "
             "prediction_type to their card, or set initial_partial: true to take the tensors that fit"

@@ -8,6 +8,7 @@ import torch
 
 from tss_ray.diffusion.noise_schedule import cosine_alphas_cumprod
 from tss_ray.errors import ModelError, TrainingError
+from tss_ray.models.card import read_card
 from tss_ray.training.adversarial import Adversary, Discriminator, visibility
 from tss_ray.training.crops import CropPool
 from tss_ray.training.loop import begin, make_batch, train
@@ -86,6 +87,13 @@ def test_a_run_starts_from_the_weights_of_a_model_folder(tiny: Recipe, pool: Cro
     first = begin(tiny, "cpu")
     assert not torch.equal(first.ema["conv_in.weight"], second.ema["conv_in.weight"])
     assert torch.allclose(first.ema["conv_in.weight"], second.ema["conv_in.weight"], atol=0.01)
+
+
+def test_weights_that_were_judged_over_several_steps_are_not_for_one_alone(
+    judged: Recipe, pool: CropPool, tmp_path: Path
+) -> None:
+    train(judged.model_copy(update={"one_step_share": 1.0}), pool, tmp_path, "cpu", stop_at=1)
+    assert read_card(tmp_path).num_steps is None
 
 
 def test_initial_weights_of_another_network_or_of_none_are_refused(

@@ -160,6 +160,14 @@ def test_weights_that_saw_pure_noise_alone_are_for_one_step_alone(
     assert read_card(tmp_path).num_steps == allowed
 
 
+def test_where_the_first_weights_came_from_is_nothing_that_a_checkpoint_must_share(
+    tiny: Recipe, pool: CropPool, tmp_path: Path
+) -> None:
+    train(tiny, pool, tmp_path, "cpu", stop_at=1)
+    train(tiny.model_copy(update={"initial_partial": True}), pool, tmp_path, "cpu", stop_at=2)
+    assert _checkpoint(tmp_path)["iteration"] == 2
+
+
 def test_of_another_network_the_tensors_that_fit_are_taken_where_the_recipe_says_so(
     tiny: Recipe, pool: CropPool, tmp_path: Path
 ) -> None:
