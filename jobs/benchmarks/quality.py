@@ -17,6 +17,7 @@ The protocol
 - Methods: `bicubic`, the enlargement that the model adds to; with --with-realesrgan `realesrgan`, Real-ESRGAN x4plus in
   one piece, on the CPU with torch's number of threads (realesrgan.py); `one-step model`, a step of --one-step-model;
   `1 step`; 2, 4, 7 and 15 steps, `uniform` and `tds` (--a, --n; with a = 0.5 the plans of 2 steps are the same), with
+  plan.detail_gain 1 but for two that say otherwise, whose gains were chosen on the split validation, with
   --eta of the DDPM noise, each by default PlanSpec's; through the product's engine with its default tiles and the dtype
   that it picks, the same noise for every method of a crop. Outputs are rounded to 8 bits before anything is measured.
 - Metrics: PSNR-Y on full-range BT.601 luma (tss_ray.quality.psnr; MATLAB's convention reads 1.322 dB higher), SSIM on
@@ -24,6 +25,8 @@ The protocol
   `fsim`), GMSD (pyiqa `gmsd`), NIQE (pyiqa `niqe`), PIQE (pyiqa `piqe`) and its distance to the original's, crop by
   crop, and LR consistency (the output reduced again against the input, RGB: a degraded input's faults count as content
   there). Border px count. NIQE and PIQE need no original: the row `original` says what the photograph itself scores.
+  `edges` and `grain` (quality_edges.py) are 1 for the original: how steep luma is at its steepest places, and how much
+  of a slope there is at its flattest.
 - Seconds are wall clock for one crop, after one call of each network that does not count.
 - Values are means over crops; ± is half a 95% bootstrap interval of the mean (2000 resamples of the crops).
 - Texture: the product's score of the crop's clean input; below 0.45 `smooth`, below 0.60 `middle`, from there
@@ -82,15 +85,28 @@ from tss_ray.diffusion.timesteps import PlanFamily
 from tss_ray.errors import TssRayError
 from tss_ray.spec import JobSpec, PlanSpec, load_spec
 
-Method = tuple[str, int, PlanFamily]
+Method = tuple[str, int, PlanFamily, float]
 _FULL: tuple[Method, ...] = (
-    ("1 step", 1, "tds"),
-    *((f"{steps} {family}", steps, family) for steps in (2, 4, 7, 15) for family in ("uniform", "tds")),
+    ("1 step", 1, "tds", 1.0),
+    *((f"{steps} {family}", steps, family, 1.0) for steps in (2, 4, 7, 15) for family in ("uniform", "tds")),
+    ("4 tds, gain 1.5", 4, "tds", 1.5),
 )
-_QUICK: tuple[Method, ...] = (("1 step", 1, "tds"), ("7 tds", 7, "tds"), ("15 tds", 15, "tds"))
+_QUICK: tuple[Method, ...] = (("1 step", 1, "tds", 1.0), ("7 tds", 7, "tds", 1.0), ("15 tds", 15, "tds", 1.0))
+_ONE_STEP_GAIN = 1.7
+_SHARPENED = f"{ONE_STEP_MODEL}, gain {_ONE_STEP_GAIN:g}"
 _FULL_METRICS = ("ssim", "fsim", "gmsd", "niqe", "piqe")
 _QUICK_METRICS = ("ssim", "niqe", "piqe")
-_PICTURED = ("bicubic", REALESRGAN, ONE_STEP_MODEL, "1 step", "7 tds", "15 tds", ORIGINAL)
+_PICTURED = (
+    "bicubic",
+    REALESRGAN,
+    ONE_STEP_MODEL,
+    _SHARPENED,
+    "1 step",
+    "4 tds, gain 1.5",
+    "7 tds",
+    "15 tds",
+    ORIGINAL,
+)
 _LOG_COLUMNS = 150
 
 
@@ -120,15 +136,18 @@ class Bench:
     def _runs(self, crop: Crop) -> dict[str, tuple[Callable[[], NDArray[np.uint8]], int]]:
         key = f"{crop.photo}/{crop.top}/{crop.left}"
 
-        def ours(upscaler: Upscaler, num_steps: int, family: PlanFamily) -> tuple[Callable[[], NDArray[np.uint8]], int]:
-            return lambda: upscaler.upscale(crop.lr, num_steps, family, key), num_steps
+        def ours(
+            upscaler: Upscaler, num_steps: int, family: PlanFamily, gain: float = 1.0
+        ) -> tuple[Callable[[], NDArray[np.uint8]], int]:
+            return lambda: upscaler.upscale(crop.lr, num_steps, family, key, gain), num_steps
 
         runs = {"bicubic": ours(self._upscaler, 0, "uniform")}
         if (theirs := self._realesrgan) is not None:
             runs[REALESRGAN] = (lambda: theirs.upscale(crop.lr), 0)
         if self._one_step is not None:
             runs[ONE_STEP_MODEL] = ours(self._one_step, 1, "uniform")
-        return runs | {name: ours(self._upscaler, num_steps, family) for name, num_steps, family in self._methods}
+            runs[_SHARPENED] = ours(self._one_step, 1, "uniform", _ONE_STEP_GAIN)
+        return runs | {name: ours(self._upscaler, steps, family, gain) for name, steps, family, gain in self._methods}
 
 
 def main() -> int:

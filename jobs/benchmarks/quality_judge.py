@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from quality_crops import SCALE, Crop
+from quality_edges import edge_contrast, grain
 from quality_values import Value
 from torch import Tensor
 
@@ -71,6 +72,8 @@ class Judge:
 
         return {name: ask(name) for name in dict.fromkeys((*_ALWAYS, *self._metrics))} | {
             "psnry": None if is_original else psnry(picture, hr),
+            "edges": edge_contrast(picture, hr),
+            "grain": grain(picture, hr),
             "lr_psnr": lr_consistency_psnr(picture, lr, SCALE),
         }
 

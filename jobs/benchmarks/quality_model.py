@@ -38,10 +38,13 @@ class Upscaler:
         """The factor."""
         return self._model.card.scale
 
-    def upscale(self, lr: NDArray[np.uint8], num_steps: int, family: PlanFamily, image_key: str) -> NDArray[np.uint8]:
-        """Enlarge (h,w,3) uint8; no steps is the bicubic enlargement."""
+    def upscale(
+        self, lr: NDArray[np.uint8], num_steps: int, family: PlanFamily, image_key: str, gain: float = 1.0
+    ) -> NDArray[np.uint8]:
+        """Enlarge (h,w,3) uint8; no steps is the bicubic enlargement, to which `gain` times the rest is added."""
         plan = make_plan(self._model.card.num_timesteps, num_steps, family, self._plan.a, self._plan.n)
-        (denoised,) = run([ImageRequest(image_key, lr, plan, eta=self._plan.eta, seed=0)], self._engine)
+        request = ImageRequest(image_key, lr, plan, eta=self._plan.eta, seed=0, detail_gain=gain)
+        (denoised,) = run([request], self._engine)
         return compose(denoised, self.scale)
 
 

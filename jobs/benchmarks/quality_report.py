@@ -29,6 +29,8 @@ METRICS = {
     "niqe": "NIQE ↓",
     "piqe": "PIQE ↓",
     "piqe_distance": "PIQE dist ↓",
+    "edges": "edges",
+    "grain": "grain",
     "lr_psnr": "LR dB ↑",
     "seconds": "s/crop",
 }

@@ -23,6 +23,7 @@ class Value:
     """One crop, clean or degraded, under one method; a metric that was not measured, or is not finite, is None.
 
     `texture` is the score in [0,1] of the crop's clean input, `piqe_distance` the distance to the original's PIQE.
+    `edges` and `grain` are of 1 for the original: see `quality_edges`.
     """
 
     source: str
@@ -40,6 +41,8 @@ class Value:
     niqe: float | None
     piqe: float | None
     piqe_distance: float | None
+    edges: float | None
+    grain: float | None
     lr_psnr: float | None
     seconds: float
 

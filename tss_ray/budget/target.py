@@ -32,7 +32,7 @@ def target_problem(target: TargetSpec) -> Problem:
 
 def plan_settings(plan: PlanSpec) -> str:
     """Return a plan's settings as a calibration keeps them."""
-    return json.dumps(plan.model_dump(mode="json"), sort_keys=True)
+    return json.dumps(plan.decisive(), sort_keys=True)
 
 
 def check_measured(spec: JobSpec, model_sha256: str, one_step_sha256: str | None = None) -> None:

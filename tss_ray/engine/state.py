@@ -25,6 +25,7 @@ class ImageRequest:
     lr: (h,w,3) uint8, any size. plan: descending timesteps, none = leave the enlargement alone; (num_steps, L) has a
     column for each level. eta: in [0,1], one for all or one per level. levels: (h,w) uint8 in [0,L); None: all level 0.
     tile_plans: in place of `plan` one for each tile of the engine's grid, row-major; () leaves its enlargement alone.
+    detail_gain: what is added to the bicubic enlargement is multiplied by it; no step depends on it.
     """
 
     image_key: str
@@ -34,6 +35,7 @@ class ImageRequest:
     seed: int
     levels: NDArray[np.uint8] | None = None
     tile_plans: tuple[tuple[int, ...] | NDArray[np.int64], ...] | None = None
+    detail_gain: float = 1.0
 
     @property
     def num_steps(self) -> int:

@@ -49,7 +49,8 @@ def image_request(
     eta_range = (0.0 if plan.eta_by_texture else plan.eta, plan.eta)
     levels = image_levels(rgb, num_levels) if num_levels > 1 and num_steps else None
     timesteps = _plans(plan, num_timesteps, num_steps)
-    return ImageRequest(image_key, rgb, timesteps, level_parameters(num_levels, eta_range), seed, levels)
+    eta = level_parameters(num_levels, eta_range)
+    return ImageRequest(image_key, rgb, timesteps, eta, seed, levels, detail_gain=plan.detail_gain)
 
 
 def _plans(plan: PlanSpec, num_timesteps: int, num_steps: int) -> NDArray[np.int64]:

@@ -54,6 +54,7 @@ class JobSpec(Group):
     def spec_hash(self, model_sha256: str, one_step_sha256: str | None = None) -> str:
         """Return 16 hex digits over what decides a pixel or a row's fate; of models their weights, not their names."""
         decides = self.model_dump(mode="json", include=set(_DECIDES)) | {
+            "plan": self.plan.decisive(),
             "dtype": self.compute.dtype,
             "model_sha256": model_sha256,
             "noise": "by input_sha256",  # outputs whose noise followed from keys are of another spec

@@ -1,6 +1,6 @@
-"""Which timesteps an image visits."""
+"""Which timesteps an image visits, and how much of what they bring is added."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -32,7 +32,10 @@ class StepRanges(_Ranges):
 
 
 class PlanSpec(_Ranges):
-    """Which timesteps are visited (DESIGN 4). With a range each position has a plan by its texture (SDS)."""
+    """Which timesteps are visited (DESIGN 4), and a gain on what comes of them.
+
+    With a range each position has a plan by its texture (SDS).
+    """
 
     family: Literal["uniform", "tds", "trigonometric", "exponential", "late_only", "early_only"] = Field(
         "tds", description="tds (or polynomial), trigonometric, exponential: dense at both ends; the last two: at one"
@@ -43,6 +46,9 @@ class PlanSpec(_Ranges):
     eta_by_texture: bool = Field(False, description="eta times the texture map: noise only where there is texture")
     levels: int = Field(8, ge=1, le=64, description="of texture told apart; 1: one plan, in the middle of the ranges")
     by_steps: tuple[StepRanges, ...] = Field((), description="other ranges for images of few steps, ascending")
+    detail_gain: float = Field(
+        1.0, ge=0, le=3, description="times what is added to the bicubic enlargement; above 1: crisper, less faithful"
+    )
 
     @field_validator("family", mode="before")
     @classmethod
@@ -56,6 +62,10 @@ class PlanSpec(_Ranges):
         if steps != sorted(set(steps)):
             raise ValueError(f"by_steps up to {steps}: need ascending steps; reorder plan.by_steps")
         return self
+
+    def decisive(self) -> dict[str, Any]:
+        """Return what hashes and calibrations hold: what came later is left out where nobody asks for it."""
+        return self.model_dump(mode="json", exclude={"detail_gain"} if self.detail_gain == 1 else None)
 
     def ranges(self, num_steps: int) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return the ends of a and of n for an image of `num_steps`; what is no range has the same value twice."""

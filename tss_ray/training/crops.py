@@ -1,4 +1,4 @@
-"""A pool of photographs in memory and batches of crops from it, drawn towards texture."""
+"""A pool of photographs in memory and batches of crops from it, drawn towards texture and varied on the way."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +7,11 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from tss_ray.errors import TrainingError
+from tss_ray.training.drawings import drawing
 from tss_ray.training.photos import open_photo
 from tss_ray.training.recipe import CropRecipe
 
@@ -26,22 +28,49 @@ class CropPool:
     images: list[NDArray[np.uint8]]
     positions: NDArray[np.int32]
     cumulative: NDArray[np.float64]
-    window_px: int
+    recipe: CropRecipe
+
+    @property
+    def window_px(self) -> int:
+        """Side of what `draw` returns: the crop and its margins."""
+        return self.recipe.crop_px + 2 * self.recipe.margin_px
 
     def draw(self, num: int, rng: Generator) -> Tensor:
-        """Return `num` crops as (num,3,window,window) float32 in [0,1], flipped and turned at random."""
+        """Return `num` crops as (num,3,window,window) float32 in [0,1], flipped, turned and varied at random."""
         picks = np.searchsorted(self.cumulative, rng.random(num) * self.cumulative[-1], side="right")
         jitter = rng.integers(0, _STRIDE_PX, (num, 2))
         turns, flips = rng.integers(0, 4, num), rng.integers(0, 2, num)
+        shrunk, recoloured, drawn = rng.random((3, num))
         out = np.empty((num, self.window_px, self.window_px, 3), np.uint8)
         for i, pick in enumerate(np.minimum(picks, len(self.positions) - 1)):
-            image, top, left = self.positions[pick]
-            pixels = self.images[image]
-            y = min(top + jitter[i, 0], pixels.shape[0] - self.window_px)
-            x = min(left + jitter[i, 1], pixels.shape[1] - self.window_px)
-            crop = np.rot90(pixels[y : y + self.window_px, x : x + self.window_px], turns[i])
-            out[i] = crop[:, ::-1] if flips[i] else crop
+            if drawn[i] < self.recipe.drawn_share:
+                out[i] = drawing(self.window_px, rng)
+                continue
+            shrink = self.recipe.largest_shrink ** rng.random() if shrunk[i] < self.recipe.shrink_share else 1.0
+            crop = np.rot90(self._cut(pick, jitter[i], shrink), turns[i])
+            crop = crop[:, ::-1] if flips[i] else crop
+            out[i] = recolour(crop, rng) if recoloured[i] < self.recipe.recolour_share else crop
         return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous().float() / 255
+
+    def _cut(self, pick: int, jitter: NDArray[np.int64], shrink: float) -> NDArray[np.uint8]:
+        """Return the (window,window,3) at a position, cut `shrink` times as large where the image is, and reduced."""
+        image, top, left = self.positions[pick]
+        pixels: NDArray[np.uint8] = self.images[image]
+        side = min(round(self.window_px * shrink), *pixels.shape[:2])
+        y = min(top + jitter[0], pixels.shape[0] - side)
+        x = min(left + jitter[1], pixels.shape[1] - side)
+        crop = pixels[y : y + side, x : x + side]
+        if side == self.window_px:
+            return crop
+        return np.asarray(Image.fromarray(crop).resize((self.window_px, self.window_px), Image.Resampling.LANCZOS))
+
+
+def recolour(crop: NDArray[np.uint8], rng: Generator) -> NDArray[np.uint8]:
+    """Return (H,W,3) uint8 with its channels exchanged and scaled by 0.7 … 1.3, every other one inverted before."""
+    mixed = crop[..., rng.permutation(3)].astype(np.float32)
+    if rng.random() < 0.5:
+        mixed = 255 - mixed
+    return (mixed * rng.uniform(0.7, 1.3, 3)).clip(0, 255).round().astype(np.uint8)
 
 
 def build_pool(photos: list[Path], recipe: CropRecipe) -> CropPool:
@@ -66,7 +95,7 @@ def build_pool(photos: list[Path], recipe: CropRecipe) -> CropPool:
         raise TrainingError(
             f"none of {len(photos)} photographs is large enough; add photographs or lower crops.min_side_px"
         )
-    return CropPool(images, np.concatenate(positions), np.cumsum(np.concatenate(weights)), window)
+    return CropPool(images, np.concatenate(positions), np.cumsum(np.concatenate(weights)), recipe)
 
 
 def window_texture(

@@ -43,6 +43,10 @@ class CropRecipe(_Frozen):
     min_side_px: int = Field(192, ge=64, description="a reduced photo smaller than this is not used")
     texture_floor: float = Field(0.01, gt=0, description="weight of a crop = floor + min(mean local std of luma, cap)")
     texture_cap: float = Field(0.12, gt=0)
+    shrink_share: Share = Field(0.0, description="of the crops: cut larger and reduced by 1 … largest_shrink as well")
+    largest_shrink: float = Field(1.5, ge=1)
+    recolour_share: Share = Field(0.0, description="of the crops: channels exchanged and scaled, half of them inverted")
+    drawn_share: Share = Field(0.0, description="of the crops: no photograph but drawn letters, lines and shapes")
 
 
 class DegradationStage(_Frozen):

@@ -25,7 +25,7 @@ def make_value() -> Callable[..., Value]:
             "num_steps": _STEPS.get(method) if method in _STEPS else int(method.split()[0]),
             "seconds": 1.0,
         }
-        unmeasured = ("psnry", "ssim", "fsim", "gmsd", "niqe", "piqe", "piqe_distance", "lr_psnr")
+        unmeasured = ("psnry", "ssim", "fsim", "gmsd", "niqe", "piqe", "piqe_distance", "edges", "grain", "lr_psnr")
         return Value(**(fields | dict.fromkeys(unmeasured) | changes))
 
     return make

@@ -49,6 +49,11 @@ def test_by_default_every_position_has_the_one_plan_and_no_map_is_made() -> None
     assert request.eta == (0.3,)
 
 
+def test_the_gain_goes_with_the_request() -> None:
+    assert plan(PlanSpec()).detail_gain == 1
+    assert plan(PlanSpec(detail_gain=1.7)).detail_gain == 1.7
+
+
 def test_a_smooth_level_is_sampled_evenly_and_a_textured_one_is_not() -> None:
     request = plan(SPATIAL)
     assert request.plan.shape == (5, 4)

@@ -93,6 +93,7 @@ CASES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], dict[str, Any]]] = {
     "RGB": (lambda p: (p[..., :3] >> 8).astype(np.uint8), {}),
     "grey with alpha": (lambda p: (p[..., 2:] >> 8).astype(np.uint8), {}),
     "uncorrected": (lambda p: (p[..., :3] >> 8).astype(np.uint8), {"colour.correction": "none"}),
+    "crisper": (lambda p: (p[..., :3] >> 8).astype(np.uint8), {"plan.detail_gain": 1.7}),
     "2.3 times": (lambda p: (p >> 8).astype(np.uint8), {"scale": 2.3}),
     "no steps": (lambda p: (p[..., :3] >> 8).astype(np.uint8), {"num_steps": 0}),
     "no steps, 1.5 times": (lambda p: (p[..., :1] >> 8).astype(np.uint8), {"num_steps": 0, "scale": 1.5}),

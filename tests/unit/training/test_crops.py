@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 import torch
 
 from tss_ray.errors import TrainingError
-from tss_ray.training.crops import CropPool, build_pool
+from tss_ray.training.crops import CropPool, build_pool, recolour
 from tss_ray.training.recipe import Recipe
 
 
@@ -28,6 +29,50 @@ def test_the_generator_alone_decides_the_draw(pool: CropPool) -> None:
     assert first.shape == (8, 3, pool.window_px, pool.window_px)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def varied(pool: CropPool, **shares: float) -> CropPool:
+    """Return the pool with other shares of what is varied."""
+    return replace(pool, recipe=pool.recipe.model_copy(update=shares))
+
+
+def test_a_share_of_the_crops_is_drawn_and_the_others_stay_what_they_were(pool: CropPool) -> None:
+    plain, some, every = (
+        varied(pool, drawn_share=share).draw(32, np.random.default_rng(3)) for share in (0.0, 0.4, 1.0)
+    )
+    same = [torch.equal(a, b) for a, b in zip(plain, some, strict=True)]
+    assert 10 < sum(same) < 28
+    assert not any(torch.equal(a, b) for a, b in zip(plain, every, strict=True))
+
+
+def test_a_recoloured_crop_has_other_colours_and_the_same_structure(pool: CropPool) -> None:
+    plain, recoloured = (varied(pool, recolour_share=share).draw(16, np.random.default_rng(3)) for share in (0.0, 1.0))
+    for before, after in zip(plain, recoloured, strict=True):
+        assert not torch.equal(before, after)
+        if before.std() > 0.05:
+            alike = torch.corrcoef(torch.stack([before.mean(0).flatten(), after.mean(0).flatten()]))[0, 1]
+            assert abs(alike) > 0.9
+
+
+def test_half_of_the_recoloured_are_inverted() -> None:
+    rng, slope = np.random.default_rng(0), np.linspace(50, 200, 16).astype(np.uint8)
+    crop = np.broadcast_to(slope[:, None], (16, 16))[..., None].repeat(3, 2)
+    falls = [recolour(crop, rng)[0].mean() > recolour(crop, rng)[-1].mean() for _ in range(200)]
+    assert 60 < sum(falls) < 140
+
+
+def test_a_shrunk_crop_shows_more_of_its_photograph(pool: CropPool, photo_files: list[Path]) -> None:
+    """Waves of a known length come closer together."""
+    waves = build_pool(photo_files[:1], pool.recipe)
+    as_is, shrunk = (
+        varied(waves, shrink_share=share, largest_shrink=1.6).draw(64, np.random.default_rng(5)) for share in (0.0, 1.0)
+    )
+    assert as_is.shape == shrunk.shape
+
+    def slope(crops: torch.Tensor) -> torch.Tensor:
+        return crops.diff(dim=2).abs().mean() + crops.diff(dim=3).abs().mean()
+
+    assert 1.1 < slope(shrunk) / slope(as_is) < 1.6
 
 
 def test_photographs_that_are_too_small_are_refused_with_the_remedy(tiny: Recipe, photo_files: list[Path]) -> None:
