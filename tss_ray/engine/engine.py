@@ -4,60 +4,29 @@ import logging
 import time
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from tss_ray.diffusion.noise import position_noise
 from tss_ray.diffusion.spatial import resample_levels
 from tss_ray.engine.flight import Flight, Stopwatch
+from tss_ray.engine.intake import Intake
 from tss_ray.engine.memory import is_out_of_memory, release_cached
+from tss_ray.engine.noise import TileNoise
 from tss_ray.engine.pool import Pool
 from tss_ray.engine.runner import Runner
-from tss_ray.engine.state import DenoisedImage, ImageRequest, ImageState, Schedule, TileState
+from tss_ray.engine.state import DenoisedImage, ImageRequest, ImageState, TileState
+from tss_ray.engine.stats import EngineStats
 from tss_ray.engine.stream import TileStream, rows_ahead
 from tss_ray.errors import EngineError
 from tss_ray.imaging.planes import to_planes
-from tss_ray.imaging.tiles import TileGrid, best_tile, pad_to_tile
+from tss_ray.imaging.tiles import TileGrid
 from tss_ray.models.base import SuperResolutionModel
 
 log = logging.getLogger(__name__)
 
-_ASK = "give the engine the num_levels that images were planned with"
-_LR_DRAW = -1
-"""The draw of noise on low-resolution pixels; 0 starts the sampler, and steps count from 1."""
 _PATIENCE = 8
 """How often fuller pools may go before one that has work."""
-
-
-@dataclass(frozen=True)
-class EngineStats:
-    """What an engine has done so far. Occupancy is slots_useful / slots_run, padding px_run / px_wanted."""
-
-    forwards: int = 0
-    slots_run: int = 0
-    slots_useful: int = 0
-    px_run: float = 0
-    """Pixels of low resolution of all tiles that were submitted; see `TileGrid.padding_ratio`."""
-    px_wanted: float = 0
-    warm_up_s: float = 0
-    """Trying batch sizes, once for each tile size; not in any image's device_seconds."""
-    device_s: float = 0
-    out_of_memory: int = 0
-    """How often the batch was halved."""
-
-    @property
-    def occupancy(self) -> float:
-        """Useful slots / slots run, in [0,1]; 1 before the first forward."""
-        return self.slots_useful / self.slots_run if self.slots_run else 1.0
-
-    @property
-    def padding_ratio(self) -> float:
-        """Pixels run / pixels wanted, at least 1."""
-        return self.px_run / self.px_wanted if self.px_wanted else 1.0
 
 
 class Engine:
@@ -81,10 +50,9 @@ class Engine:
         model.card.check_tile(tile_px)
         self._num_levels = num_levels
         self._model, self._device = model, device
-        self._transition = model.card.transition
-        self._sides = (tile_px, *(side for side in sides_px if side < tile_px and model.card.takes_tile(side)))
-        self._overlap_px, self._max_batch = overlap_px, max_batch
-        self._pools = {side: Pool(side, max_batch) for side in self._sides}
+        self._max_batch = max_batch
+        self._intake, self._noise = Intake(model.card, tile_px, overlap_px, num_levels, sides_px), TileNoise(model)
+        self._pools = {side: Pool(side, max_batch) for side in self._intake.sides}
         self._runner = Runner(model, device)
         self._flights: deque[Flight] = deque()
         self._stats = EngineStats()
@@ -116,7 +84,7 @@ class Engine:
 
     def submit(self, request: ImageRequest, future: "Future[DenoisedImage]") -> None:
         """Queue an image's tiles; `future` gets the result. An empty plan is answered at once."""
-        image = self._image(request, future)
+        image = self._intake.image(request, future)
         if image.num_out:
             self._count_tiles(image)
             self._enter(image, range(image.grid.num_tiles))
@@ -125,7 +93,7 @@ class Engine:
 
     def grid(self, height: int, width: int) -> TileGrid:
         """Return how an image is cut; any thread may ask."""
-        return best_tile(height, width, self._sides, self._overlap_px)
+        return self._intake.grid(height, width)
 
     def extend(self, stream: TileStream, row: int) -> None:
         """Let the tiles of a streamed image enter as far as `row` of its rows of tiles, and some rows beyond.
@@ -138,7 +106,7 @@ class Engine:
         if stream.image is None:
             if not stream.request.num_steps:
                 raise EngineError("a streamed image of no steps has no tiles; compose it without the engine")
-            stream.image = self._image(stream.request, stream.future, stream)
+            stream.image = self._intake.image(stream.request, stream.future, stream)
             self._count_tiles(stream.image)
         image = stream.image
         grid, columns = image.grid, len(image.grid.lefts)
@@ -162,60 +130,9 @@ class Engine:
                 image.take(tile.index, nothing)
             _hand_over(image)
 
-    def _image(
-        self, request: ImageRequest, future: "Future[DenoisedImage]", stream: TileStream | None = None
-    ) -> ImageState:
-        grid = self.grid(*request.lr.shape[:2])
-        padded = pad_to_tile(request.lr, grid.tile_px)
-        levels = pad_to_tile(self._levels_of(request), grid.tile_px)
-        schedules = self._schedules_of(request, grid.num_tiles)
-        held = grid.num_tiles if request.num_steps and stream is None else 0
-        paints = self._model.card.paints_pixels
-        return ImageState(request, grid, padded, levels, schedules, future, [None] * held, paints, stream)
-
-    def _schedules_of(self, request: ImageRequest, num_tiles: int) -> list[Schedule]:
-        """Return one for each tile; a plan object that several tiles share is worked out once."""
-        plans = request.tile_plans
-        if plans is None or not request.num_steps:
-            return [self._schedule(request, request.plan)] * num_tiles
-        if len(plans) != num_tiles:
-            raise EngineError(f"{len(plans)} plans for {num_tiles} tiles; ask the engine for the image's grid")
-        if self._model.card.paints_pixels and not all(len(plan) for plan in plans):
-            raise EngineError(
-                "this model paints the whole picture, so that no tile can be left alone; give each a step"
-            )
-        made = {id(plan): self._schedule(request, plan) for plan in plans}
-        return [made[id(plan)] for plan in plans]
-
-    def _schedule(self, request: ImageRequest, plan: tuple[int, ...] | NDArray[np.int64]) -> Schedule:
-        plans = self._columns(plan)
-        coefficients = self._transition.coefficients(plans, request.eta).float()
-        first = self._transition.first_noise(plans[0]).float() if self._transition.begins_at_lr and len(plans) else None
-        return Schedule(torch.from_numpy(plans), coefficients, first)
-
     def _count_tiles(self, image: ImageState) -> None:
         px_run = image.grid.num_tiles * image.grid.tile_px**2
         self._count(px_run=px_run, px_wanted=px_run / image.grid.padding_ratio(*image.request.lr.shape[:2]))
-
-    def _columns(self, plan: tuple[int, ...] | NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return (num_steps, num_levels): where there is one plan, every level has it."""
-        plans = np.array(plan, np.int64)
-        plans = plans if plans.ndim == 2 else plans[:, None]
-        if plans.shape[1] not in (1, self._num_levels):
-            raise EngineError(f"{plans.shape[1]} plans for {self._num_levels} levels; {_ASK}")
-        return np.repeat(plans, self._num_levels, 1) if plans.shape[1] == 1 else plans
-
-    def _levels_of(self, request: ImageRequest) -> NDArray[np.uint8]:
-        """Return (h,w): an image without a map is at level 0 throughout."""
-        shape = request.lr.shape[:2]
-        if request.levels is None:
-            return np.zeros(shape, np.uint8)
-        if request.levels.shape != shape or request.levels.max() >= self._num_levels:
-            raise EngineError(
-                f"a map of {request.levels.shape} up to level {request.levels.max()} for {shape} px and "
-                f"{self._num_levels} levels; {_ASK}"
-            )
-        return request.levels
 
     def step(self) -> None:
         """Let every running tile of one size advance by one step, and hand on what is finished.
@@ -292,8 +209,8 @@ class Engine:
         levels = torch.tensor(tile.image.levels[inside], dtype=torch.long)
         size = self._model.latent_shape(px)[1:]
         resampled = resample_levels(levels[None], *size)[0]
-        lr_noise = self._lr_noise(tile) if self._model.card.takes_noisy_lr else None
-        noise, strength = self._noise(tile, draw=0), tile.schedule.first_noise
+        lr_noise = self._noise.on_lr(tile) if self._model.card.takes_noisy_lr else None
+        noise, strength = self._noise.first(tile), tile.schedule.first_noise
         if strength is not None:
             noise *= strength[resampled]
         tile.tensors = self._runner.load(noise, lr, resampled, lr_noise)
@@ -304,7 +221,7 @@ class Engine:
         tensors = [tile.tensors for tile in tiles if tile.tensors is not None]
         timesteps = torch.stack([tile.schedule.timesteps[tile.step] for tile in tiles])
         coefficients = torch.stack([tile.schedule.coefficients[tile.step] for tile in tiles])
-        latents = self._runner.forward(tensors, size, timesteps, coefficients, self._step_noise(tiles))
+        latents = self._runner.forward(tensors, size, timesteps, coefficients, self._noise.of_step(tiles))
         last = [number for number, tile in enumerate(tiles) if tile.step + 1 == tile.schedule.num_steps]
         pixels = self._runner.finish([latents[number] for number in last])
         watch.stop()
@@ -316,28 +233,6 @@ class Engine:
             self._pools[tile.image.grid.tile_px].batcher.release(tile)
         self._count(forwards=1, slots_run=size, slots_useful=len(tiles))
         return Flight(tiles, finished, watch)
-
-    def _noise(self, tile: TileState, draw: int) -> Tensor:
-        tile_px, request = tile.image.grid.tile_px, tile.image.request
-        channels, height, width = self._model.latent_shape(tile_px)
-        # where a latent px is several px, what begins between two of them takes the first one's noise
-        top, left = tile.top * height // tile_px, tile.left * width // tile_px
-        return position_noise(request.image_key, request.seed, draw, top, left, channels, height, width)
-
-    def _lr_noise(self, tile: TileState) -> Tensor:
-        """Return what is put on a tile's low-resolution pixels, (3,tile,tile), the same wherever tiles overlap."""
-        px, request = tile.image.grid.tile_px, tile.image.request
-        return position_noise(request.image_key, request.seed, _LR_DRAW, tile.top, tile.left, 3, px, px)
-
-    def _step_noise(self, tiles: list[TileState]) -> Tensor | None:
-        """Return the noise that this step adds, or None if no tile asks for any."""
-        noisy = [tile.schedule.adds_noise(tile.step) for tile in tiles]
-        if not any(noisy):
-            return None
-        nothing = torch.zeros(self._model.latent_shape(tiles[0].image.grid.tile_px))
-        return torch.stack(
-            [self._noise(tile, tile.step + 1) if asks else nothing for tile, asks in zip(tiles, noisy, strict=True)]
-        )
 
     def _land(self, flight: Flight) -> None:
         """Share out the seconds of a batch that has run, and hand on the images that it completed."""

@@ -6,8 +6,9 @@ from dataclasses import fields
 
 import torch
 
-from tss_ray.engine.engine import Engine, EngineStats
+from tss_ray.engine.engine import Engine
 from tss_ray.engine.state import DenoisedImage, ImageRequest
+from tss_ray.engine.stats import EngineStats
 from tss_ray.engine.stream import TileStream
 from tss_ray.imaging.tiles import TileGrid
 from tss_ray.models.base import SuperResolutionModel

@@ -11,9 +11,10 @@ from typing import Self
 
 import torch
 
-from tss_ray.engine.engine import Engine, EngineStats
+from tss_ray.engine.engine import Engine
 from tss_ray.engine.pair import EnginePair
 from tss_ray.engine.state import DenoisedImage, ImageRequest
+from tss_ray.engine.stats import EngineStats
 from tss_ray.engine.stream import TileStream
 from tss_ray.errors import EngineError
 from tss_ray.imaging.tiles import TileGrid

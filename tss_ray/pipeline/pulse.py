@@ -6,8 +6,8 @@ from dataclasses import fields
 
 import ray
 
-from tss_ray.engine.engine import EngineStats
 from tss_ray.engine.memory import bytes_in_use
+from tss_ray.engine.stats import EngineStats
 from tss_ray.engine.thread import EngineThread
 from tss_ray.pipeline.meters import Meters
 from tss_ray.telemetry import names
