@@ -167,13 +167,22 @@ def border(name: str, original: NDArray[np.uint8], scale: int, timesteps: tuple[
     surrounded, alone = (
         made(run([ImageRequest(name, each, timesteps, eta=0.0, seed=0)], engine)[0], scale) for each in (lr, middle)
     )
-    errors = [np.abs(alone - original[around:-around, around:-around]).mean(2)]
-    errors.append(np.abs(surrounded - original)[around:-around, around:-around].mean(2))
-    if errors[1].mean() < 1:
+    wanted = original[around:-around, around:-around]
+    return more_at_the_border(
+        np.abs(alone - wanted).mean(2), np.abs(surrounded[around:-around, around:-around] - wanted).mean(2)
+    )
+
+
+def more_at_the_border(alone: NDArray[np.float64], surrounded: NDArray[np.float64]) -> float:
+    """Return by what errors (H,W) of a picture alone, by those of the same pixels amid others, are larger at its border.
+
+    1 where the second are below one level of 255 on average: there is nothing to be larger than.
+    """
+    if surrounded.mean() < 1:
         return 1.0
-    inside = np.zeros(errors[0].shape, bool)
+    inside = np.zeros(alone.shape, bool)
     inside[_BORDER_PX:-_BORDER_PX, _BORDER_PX:-_BORDER_PX] = True
-    there, elsewhere = (errors[0][each].mean() / errors[1][each].mean() for each in (~inside, inside))
+    there, elsewhere = (alone[each].mean() / surrounded[each].mean() for each in (~inside, inside))
     return float(there / elsewhere)
 
 
