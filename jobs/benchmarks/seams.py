@@ -174,7 +174,7 @@ def border(name: str, original: NDArray[np.uint8], scale: int, timesteps: tuple[
 
 
 def more_at_the_border(alone: NDArray[np.float64], surrounded: NDArray[np.float64]) -> float:
-    """Return by what errors (H,W) of a picture alone, by those of the same pixels amid others, are larger at its border.
+    """Return by what errors (H,W) of a picture alone, by those of the same pixels amid others, grow at its border.
 
     1 where the second are below one level of 255 on average: there is nothing to be larger than.
     """
