@@ -44,6 +44,8 @@ measured:
   niqe_realesrgan            Real-ESRGAN's
   psnry_ours_best            its PSNR-Y, dB
   psnry_realesrgan           Real-ESRGAN's
+  edges_ours_best            its edges, 1 for the original's
+  edges_realesrgan           Real-ESRGAN's
   psnry_gain_1step           PSNR-Y of 1 step less that of bicubic, dB, textured crops only
   psnry_gain_one_step_model  that of one-step model
   seconds_ratio              seconds of Real-ESRGAN by those of ours; null where ours ran on a GPU

@@ -25,6 +25,8 @@ def headline(values: Sequence[Value], same_device: bool) -> dict[str, Figure]:
         "niqe_realesrgan": _level(clean, REALESRGAN, "niqe"),
         "psnry_ours_best": _level(clean, best, "psnry"),
         "psnry_realesrgan": _level(clean, REALESRGAN, "psnry"),
+        "edges_ours_best": _level(clean, best, "edges"),
+        "edges_realesrgan": _level(clean, REALESRGAN, "edges"),
         "psnry_gain_1step": _change(textured, "1 step", "bicubic", "psnry"),
         "psnry_gain_one_step_model": _change(textured, ONE_STEP_MODEL, "bicubic", "psnry"),
         "seconds_ratio": _seconds_ratio(clean, best) if same_device else None,
@@ -66,6 +68,13 @@ def better_settings(values: Sequence[Value]) -> list[str]:
         and own_niqe <= niqe
         and own_psnry >= psnry + PSNRY_MARGIN_DB
     ]
+
+
+def crisp_settings(values: Sequence[Value]) -> list[str]:
+    """Return every setting whose edges are at least as steep as Real-ESRGAN's, on average."""
+    theirs = mean(numbers(values, REALESRGAN, "edges"))
+    edges = {name: mean(numbers(values, name, "edges")) for name in settings(values)}
+    return [name for name, ours in edges.items() if ours is not None and theirs is not None and ours >= theirs]
 
 
 def niqe_monotone(values: Sequence[Value]) -> bool | None:

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from quality_headline import ONE_STEP_MODEL, PSNRY_MARGIN_DB, REALESRGAN, best_setting, better_settings
+from quality_headline import (
+    ONE_STEP_MODEL,
+    PSNRY_MARGIN_DB,
+    REALESRGAN,
+    best_setting,
+    better_settings,
+    crisp_settings,
+)
 from quality_values import (
     BINS,
     TEXTURED_SCORE,
@@ -92,6 +99,7 @@ def _print_findings(values: Sequence[Value], console: Console) -> None:
             f"NIQE at most Real-ESRGAN's and PSNR-Y at least {PSNRY_MARGIN_DB:g} dB above it:",
             ", ".join(better_settings(values)) or "no setting",
         )
+        console.print("edges as steep as Real-ESRGAN's or steeper:", ", ".join(crisp_settings(values)) or "no setting")
 
 
 def _methods(values: Iterable[Value]) -> list[str]:

@@ -1,5 +1,5 @@
 import pytest
-from quality_headline import MONOTONE, best_setting, better_settings, headline, niqe_monotone
+from quality_headline import MONOTONE, best_setting, better_settings, crisp_settings, headline, niqe_monotone
 
 
 def test_the_best_setting_is_the_one_with_the_lowest_mean_niqe(make_value) -> None:
@@ -29,6 +29,13 @@ def test_figures_of_ours_are_all_of_the_best_setting(make_value) -> None:
     assert (line["niqe_realesrgan"], line["psnry_realesrgan"]) == (3.0, 24.0)
     assert (line["niqe_ours_degraded"], line["psnry_ours_degraded"]) == (6.0, 21.0)
     assert (line["niqe_realesrgan_degraded"], line["psnry_realesrgan_degraded"]) == (3.5, 20.0)
+
+
+def test_a_setting_is_crisp_if_its_edges_are_as_steep_as_real_esrgans(make_value) -> None:
+    values = [make_value("realesrgan", edges=0.8), make_value("7 tds", edges=0.7), make_value("15 tds", edges=0.8)]
+    values += [make_value("4 tds, gain 1.5", edges=0.9), make_value("original", edges=1.0)]
+    assert crisp_settings(values) == ["15 tds", "4 tds, gain 1.5"]
+    assert crisp_settings(values[1:]) == []
 
 
 def test_seconds_of_two_devices_are_not_compared(make_value) -> None:
