@@ -25,8 +25,8 @@ The protocol
   `fsim`), GMSD (pyiqa `gmsd`), NIQE (pyiqa `niqe`), PIQE (pyiqa `piqe`) and its distance to the original's, crop by
   crop, and LR consistency (the output reduced again against the input, RGB: a degraded input's faults count as content
   there). Border px count. NIQE and PIQE need no original: the row `original` says what the photograph itself scores.
-  `edges` and `grain` (quality_edges.py) are 1 for the original: how steep luma is at its steepest places, and how much
-  of a slope there is at its flattest.
+  `edges` and `grain` (quality_edges.py) are 1 for the original, the second less where it is flatter than rounding: how
+  steep luma is at the original's steepest places, and how much of a slope there is at its flattest.
 - Seconds are wall clock for one crop, after one call of each network that does not count.
 - Values are means over crops; ± is half a 95% bootstrap interval of the mean (2000 resamples of the crops).
 - Texture: the product's score of the crop's clean input; below 0.45 `smooth`, below 0.60 `middle`, from there
