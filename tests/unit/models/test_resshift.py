@@ -40,7 +40,7 @@ def test_our_engine_equals_the_original_s_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loop: str, diffusion: dict[str, Any], plan: tuple[int, ...]
 ) -> None:
     monkeypatch.setattr(
-        "tss_ray.engine.engine.position_noise",
+        "tss_ray.engine.noise.position_noise",
         lambda key, seed, draw, top, left, *shape: torch.from_numpy(drawn(f"noise {draw}", *shape)),
     )
     pixels = ((drawn("lr", 16, 16, 3) / 12**0.5 + 0.5) * 256).astype(np.uint8)
