@@ -17,9 +17,9 @@ The protocol
 - Methods: `bicubic`, the enlargement that the model adds to; with --with-realesrgan `realesrgan`, Real-ESRGAN x4plus in
   one piece, on the CPU with torch's number of threads (realesrgan.py); `one-step model`, a step of --one-step-model;
   `1 step`; 2, 4, 7 and 15 steps, `uniform` and `tds` (--a, --n; with a = 0.5 the plans of 2 steps are the same), with
-  plan.detail_gain 1 but for two that say otherwise, whose gains were chosen on the split validation, with
-  --eta of the DDPM noise, each by default PlanSpec's; through the product's engine with its default tiles and the dtype
-  that it picks, the same noise for every method of a crop. Outputs are rounded to 8 bits before anything is measured.
+  --eta of the DDPM noise, each by default PlanSpec's; two of these once more with a plan.detail_gain above 1; through
+  the product's engine with its default tiles and the dtype that it picks, the same noise for every method of a crop.
+  Outputs are rounded to 8 bits before anything is measured.
 - Metrics: PSNR-Y on full-range BT.601 luma (tss_ray.quality.psnr; MATLAB's convention reads 1.322 dB higher), SSIM on
   the same luma rounded to 8 bits (pyiqa `ssim`, 11 px Gaussian window, no downsampling), FSIM with colour (pyiqa
   `fsim`), GMSD (pyiqa `gmsd`), NIQE (pyiqa `niqe`), PIQE (pyiqa `piqe`) and its distance to the original's, crop by

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tss_ray.quality.psnr import luma
+
 _STEEPEST, _FLATTEST = 0.03, 0.30
 """Shares of the original's positions that count as edges and as flat."""
 _NEAR_PX = 5
@@ -32,9 +34,9 @@ def grain(picture: Tensor, original: Tensor) -> float:
 
 def _slope(picture: Tensor) -> Tensor:
     """Return Sobel's slope of luma inside the border, (H-2,W-2) float64 in levels of 255 per px."""
-    luma = torch.einsum("c,chw->hw", picture.new_tensor([0.299, 0.587, 0.114]).double(), picture.double()) * 255
-    across = luma.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
-    slopes = functional.conv2d(luma[None, None], torch.stack([across, across.T])[:, None])[0]
+    y = luma(picture) * 255
+    across = y.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
+    slopes = functional.conv2d(y[None], torch.stack([across, across.T])[:, None])[0]
     return slopes.square().sum(0).sqrt()
 
 

@@ -100,8 +100,8 @@ def amplified(added: Tensor, request: ImageRequest) -> Tensor:
     """Multiply what is added to an enlargement by the image's gain, in place.
 
     The denoiser answers with means of what may be there, which are softer than any of it; a gain above 1 gives back the
-    contrast and not the truth. What is added all but vanishes when the result is reduced; so does its multiple, until
-    it overshoots black or white.
+    contrast and not the truth. It also overdoes what makes good for the enlargement's own error when the result is
+    reduced again, so LR consistency falls towards the enlargement's.
     """
     return added if request.detail_gain == 1 else added.mul_(request.detail_gain)
 

@@ -44,7 +44,7 @@ class CropRecipe(_Frozen):
     texture_floor: float = Field(0.01, gt=0, description="weight of a crop = floor + min(mean local std of luma, cap)")
     texture_cap: float = Field(0.12, gt=0)
     shrink_share: Share = Field(0.0, description="of the crops: cut larger and reduced by 1 … largest_shrink as well")
-    largest_shrink: float = Field(1.5, ge=1)
+    largest_shrink: float = Field(1.5, ge=1, description="of those; their shrinks are drawn evenly in the logarithm")
     recolour_share: Share = Field(0.0, description="of the crops: channels exchanged and scaled, half of them inverted")
     drawn_share: Share = Field(0.0, description="of the crops: no photograph but drawn letters, lines and shapes")
 
