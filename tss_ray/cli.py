@@ -172,7 +172,7 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     stop_at: Annotated[int | None, typer.Option(help="stop after this iteration")] = None,
 ) -> None:
-    """Train the embedded model from photographs in Debian packages."""
+    """Train the embedded model from photographs in Debian packages and, where the recipe says so, at GitHub."""
     from tss_ray.training.job import run
 
     run(photos, out, recipe, device, stop_at)

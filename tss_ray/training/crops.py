@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tss_ray.errors import TrainingError
 from tss_ray.training.drawings import drawing
-from tss_ray.training.photos import open_photo
+from tss_ray.training.photos import least_reduction, open_photo
 from tss_ray.training.recipe import CropRecipe
 
 _STRIDE_PX = 16
@@ -83,14 +83,17 @@ def build_pool(photos: list[Path], recipe: CropRecipe) -> CropPool:
     positions, weights = [], []
     for path in photos:
         photo = open_photo(path)
+        own: list[NDArray[np.float64]] = []
         for reduction in recipe.reductions:
-            if min(photo.size) // reduction < max(recipe.min_side_px, window):
+            if reduction < least_reduction(path) or min(photo.size) // reduction < max(recipe.min_side_px, window):
                 continue
             pixels = np.asarray(photo.reduce(reduction))
             tops, lefts, texture = window_texture(pixels, window)
             images.append(pixels)
             positions.append(np.stack([np.full_like(tops, len(images) - 1), tops, lefts], 1))
-            weights.append(recipe.texture_floor + np.minimum(texture, recipe.texture_cap))
+            own.append(recipe.texture_floor + np.minimum(texture, recipe.texture_cap))
+        if own:
+            weights.append(np.concatenate(own) * np.concatenate(own).sum() ** -recipe.evenness)
     if not images:
         raise TrainingError(
             f"none of {len(photos)} photographs is large enough; add photographs or lower crops.min_side_px"

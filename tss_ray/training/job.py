@@ -8,7 +8,7 @@ import torch
 from tss_ray.errors import TrainingError
 from tss_ray.training.crops import build_pool
 from tss_ray.training.loop import train
-from tss_ray.training.photos import fetch_photos, photos
+from tss_ray.training.photos import Collection, fetch_photos, photos
 from tss_ray.training.recipe import Recipe, load_recipe
 from tss_ray.training.validation import Validator
 
@@ -29,8 +29,9 @@ def run(
         logging.getLogger("tss_ray").setLevel(logging.INFO)
     recipe = Recipe() if recipe_path is None else load_recipe(recipe_path)
     chosen = pick_device(device)
-    fetch_photos(photos_folder)
-    files = photos(photos_folder, "train")
+    collections: tuple[Collection, ...] = ("debian", "github") if recipe.crops.github else ("debian",)
+    fetch_photos(photos_folder, collections)
+    files = photos(photos_folder, "train", collections)
     pool = build_pool(files, recipe.crops)
     log.info(
         "%s: %d photographs, %d crop positions, iterations up to %d on %s",

@@ -37,12 +37,16 @@ class CropRecipe(_Frozen):
 
     crop_px: int = Field(96, ge=32, description="side of a high-resolution training crop, in px")
     margin_px: int = Field(16, ge=0, description="extra px on each side that resampling sees and training does not")
+    github: bool = Field(False, description="the lossless photos of repositories at GitHub as well as Debian's")
     reductions: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (2, 3, 4), min_length=1, description="photos are reduced by these, so that lossy sources are sharp"
+        (2, 3, 4),
+        min_length=1,
+        description="photos are reduced by these; lossy ones by 2 at least, so that they are sharp",
     )
     min_side_px: int = Field(192, ge=64, description="a reduced photo smaller than this is not used")
     texture_floor: float = Field(0.01, gt=0, description="weight of a crop = floor + min(mean local std of luma, cap)")
     texture_cap: float = Field(0.12, gt=0)
+    evenness: Share = Field(0.0, description="0: a photo counts as all its crops do; 1: every photo counts alike")
     shrink_share: Share = Field(0.0, description="of the crops: cut larger and reduced by 1 … largest_shrink as well")
     largest_shrink: float = Field(1.5, ge=1, description="of those; their shrinks are drawn evenly in the logarithm")
     recolour_share: Share = Field(0.0, description="of the crops: channels exchanged and scaled, half of them inverted")

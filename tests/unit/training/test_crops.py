@@ -4,8 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tss_ray.errors import TrainingError
+from tss_ray.training import photos as photos_module
 from tss_ray.training.crops import CropPool, build_pool, recolour
 from tss_ray.training.recipe import Recipe
 
@@ -84,3 +86,25 @@ def test_a_file_that_is_no_photograph_is_named(tiny: Recipe, tmp_path: Path) -> 
     (tmp_path / "broken.jpg").write_bytes(b"not a picture")
     with pytest.raises(TrainingError, match=r"broken\.jpg is no photograph"):
         build_pool([tmp_path / "broken.jpg"], tiny.crops)
+
+
+def test_evenness_makes_large_photographs_count_less(tmp_path: Path, tiny: Recipe) -> None:
+    """Of two photographs of noise, one four times as large, the large one is drawn four times, twice, as often."""
+    rng = np.random.default_rng(0)
+    files = [tmp_path / "large.png", tmp_path / "small.png"]
+    for file, side in zip(files, (1024, 512), strict=True):
+        Image.fromarray(rng.integers(0, 256, (side, side, 3), np.uint8)).save(file)
+    for evenness, low, high in ((0.0, 3.5, 6.5), (0.5, 1.8, 2.6), (1.0, 0.99, 1.01)):
+        pool = build_pool(files, tiny.crops.model_copy(update={"evenness": evenness, "reductions": (1,)}))
+        weight = np.bincount(pool.positions[:, 0], weights=np.diff(pool.cumulative, prepend=0))
+        assert low < weight[0] / weight[1] < high
+
+
+def test_a_lossy_photograph_is_used_at_no_reduction_at_which_it_is_not_sharp(
+    photo_files: list[Path], tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = tiny.crops.model_copy(update={"reductions": (1, 2), "min_side_px": 64})
+    sizes = [image.shape for image in build_pool(photo_files[:1], both).images]
+    assert sizes[0][0] == 2 * sizes[1][0]
+    monkeypatch.setattr(photos_module, "debian_names", lambda: frozenset({photo_files[0].name}))
+    assert [image.shape for image in build_pool(photo_files[:1], both).images] == sizes[1:]

@@ -2,6 +2,7 @@ import hashlib
 import io
 import logging
 import struct
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import get_args
@@ -12,7 +13,7 @@ from PIL import Image
 
 from tss_ray.errors import TrainingError
 from tss_ray.training import photos as module
-from tss_ray.training.photos import Photo, fetch_photos, listed, photos, webp_streams
+from tss_ray.training.photos import Photo, fetch_photos, least_reduction, listed, photos, webp_streams
 
 
 def _picture(seed: int, kind: str) -> bytes:
@@ -27,6 +28,7 @@ def _photo(package: str, name: str, data: bytes, split: module.Split = "train") 
 
 
 JPEG, FIRST_WEBP, SECOND_WEBP = _picture(0, "JPEG"), _picture(1, "WEBP"), _picture(2, "WEBP")
+LOSSLESS = _picture(3, "PNG")
 RESOURCES = (
     b"qres" + b"\0" * 60 + FIRST_WEBP + b"RIFF but not one" + SECOND_WEBP + b"RIFF" + struct.pack("<I", 9) + b"WAVE"
 )
@@ -129,11 +131,69 @@ def test_a_folder_without_photographs_is_refused(tmp_path: Path) -> None:
         photos(tmp_path, "train")
 
 
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One photograph and its terms in a real git repository, which git takes for GitHub's someone/pictures."""
+    home = tmp_path / "hub/someone/pictures"
+    (home / "png").mkdir(parents=True)
+    (home / "png/a.png").write_bytes(LOSSLESS)
+    (home / "png/LICENSE").write_text("terms of pictures")
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+    for command in (["init", "--quiet"], ["add", "."], [*identity, "commit", "--quiet", "--message=first"]):
+        subprocess.run(["git", *command], cwd=home, check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=home, check=True, capture_output=True, text=True).stdout
+    (home / "png/a.png").write_bytes(b"changed since")
+    subprocess.run(["git", *identity, "commit", "--quiet", "--all", "--message=second"], cwd=home, check=True)
+    settings = {f"url.{home.parents[1].as_uri()}/.insteadOf": "https://github.com/", "protocol.file.allow": "always"}
+    monkeypatch.setenv("GIT_CONFIG_COUNT", str(len(settings)))
+    for i, (key, value) in enumerate(settings.items()):
+        monkeypatch.setenv(f"GIT_CONFIG_KEY_{i}", key)
+        monkeypatch.setenv(f"GIT_CONFIG_VALUE_{i}", value)
+    monkeypatch.setattr(module, "COMMITS", {"someone/pictures": head.strip(), "someone/gone": head.strip()})
+    monkeypatch.setattr(module, "listed", lambda: (_photo("someone/pictures", "pictures__a.png", LOSSLESS),))
+
+
+def test_a_photograph_of_a_repository_is_fetched_at_its_commit_with_its_terms(repository: None, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    fetch_photos(folder)
+    assert not list(folder.iterdir())  # Debian's alone, unless asked
+    fetch_photos(folder, ("debian", "github"))
+    assert (folder / "pictures__a.png").read_bytes() == LOSSLESS
+    assert (folder / "copyright/pictures__png__LICENSE").read_text() == "terms of pictures"
+    assert photos(folder, "train", ("github",)) == [folder / "pictures__a.png"]
+    with pytest.raises(TrainingError, match="holds no photograph"):
+        photos(folder, "train")
+
+
+def test_a_repository_that_cannot_be_had_is_an_error_with_the_remedy(
+    repository: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "listed", lambda: (_photo("someone/gone", "gone__a.png", LOSSLESS),))
+    with pytest.raises(
+        TrainingError, match=r"1 of 1 .*\(someone/gone\).*git fetch.*failed.*or copy a filled folder there"
+    ):
+        fetch_photos(tmp_path / "photos", ("github",))
+
+
+def test_lossy_files_are_reduced_before_they_count_as_sharp(apt: FakeApt, tmp_path: Path) -> None:
+    module.debian_names.cache_clear()
+    assert least_reduction(tmp_path / "plain__a.jpg") == 2
+    assert least_reduction(tmp_path / "of one's own.jpg") == 1
+    module.debian_names.cache_clear()
+
+
+def test_every_repository_has_a_commit() -> None:
+    assert {photo.package for photo in listed() if photo.collection == "github"} == set(module.COMMITS)
+    assert all(len(commit) == 40 for commit in module.COMMITS.values())
+
+
 def test_the_list_is_sorted_unique_and_keeps_the_samples_out_of_training() -> None:
     names = [photo.name for photo in listed()]
     assert names == sorted(set(names))
     assert len({photo.sha256 for photo in listed()}) == len(names)
-    assert [sum(p.split == s for p in listed()) for s in get_args(module.Split)] == [153, 8, 18]
+    for collection, counts in (("debian", [153, 8, 18]), ("github", [315, 0, 0])):
+        of_it = [photo for photo in listed() if photo.collection == collection]
+        assert [sum(photo.split == split for photo in of_it) for split in get_args(module.Split)] == counts
     assert not [name for name in names if "skimage" in name]
 
 
@@ -143,7 +203,7 @@ def test_the_terms_count_every_photograph_of_every_split() -> None:
     counted: Counter[tuple[str, str]] = Counter()
     for package, _, *counts in rows[2:]:
         for split, count in zip(get_args(module.Split), counts, strict=True):
-            counted[package, split] += int(count)
+            counted[package.partition(",")[0], split] += int(count)
     listed_too = Counter((photo.package, photo.split) for photo in listed())
     total = Counter(("all", photo.split) for photo in listed())
     assert +counted == listed_too + total
