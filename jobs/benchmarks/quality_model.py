@@ -41,7 +41,7 @@ class Upscaler:
     def upscale(
         self, lr: NDArray[np.uint8], num_steps: int, family: PlanFamily, image_key: str, gain: float = 1.0
     ) -> NDArray[np.uint8]:
-        """Enlarge (h,w,3) uint8; no steps is the bicubic enlargement, to which `gain` times the rest is added."""
+        """Enlarge (h,w,3) uint8; no steps is the bicubic enlargement. `gain` is `PlanSpec.detail_gain`."""
         plan = make_plan(self._model.card.num_timesteps, num_steps, family, self._plan.a, self._plan.n)
         request = ImageRequest(image_key, lr, plan, eta=self._plan.eta, seed=0, detail_gain=gain)
         (denoised,) = run([request], self._engine)

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tss_ray.engine.state import DenoisedImage, ImageRequest
+from tss_ray.engine.state import DenoisedImage
 from tss_ray.imaging.planes import to_pixels, to_planes
 from tss_ray.imaging.resample import downsample, reach, upsample, upsample_rows
 from tss_ray.imaging.stitch import Stitcher
@@ -93,17 +93,7 @@ class Composition:
             seen = to_planes(self._image.request.lr)
             stitched += 0.5
             stitched -= upsample_rows(seen, self.scale, first, last)
-        return amplified(stitched, self._image.request)
-
-
-def amplified(added: Tensor, request: ImageRequest) -> Tensor:
-    """Multiply what is added to an enlargement by the image's gain, in place.
-
-    The denoiser answers with means of what may be there, which are softer than any of it; a gain above 1 gives back the
-    contrast and not the truth. It also overdoes what makes good for the enlargement's own error when the result is
-    reduced again, so LR consistency falls towards the enlargement's.
-    """
-    return added if request.detail_gain == 1 else added.mul_(request.detail_gain)
+        return stitched
 
 
 def bands(height: int, width: int, scale: int, band_px: int = BAND_PX) -> Iterator[tuple[int, int]]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tss_ray.engine.detail import amplified
 from tss_ray.engine.runner import TileTensors
 from tss_ray.imaging.tiles import TileGrid
 
@@ -25,7 +26,7 @@ class ImageRequest:
     lr: (h,w,3) uint8, any size. plan: descending timesteps, none = leave the enlargement alone; (num_steps, L) has a
     column for each level. eta: in [0,1], one for all or one per level. levels: (h,w) uint8 in [0,L); None: all level 0.
     tile_plans: in place of `plan` one for each tile of the engine's grid, row-major; () leaves its enlargement alone.
-    detail_gain: what is added to the bicubic enlargement is multiplied by it; no step depends on it.
+    detail_gain: times the detail that vanishes when the result is reduced again; no step depends on it.
     """
 
     image_key: str
@@ -127,6 +128,7 @@ class ImageState:
 
     def take(self, index: int, tile: Tensor) -> None:
         """Take a tile that is back."""
+        tile = amplified(tile, self.request.detail_gain, tile.shape[-1] // self.grid.tile_px)
         if self.stream is None:
             self.tiles[index] = tile
         else:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tss_ray.engine.compose import BAND_PX, amplified, bands
+from tss_ray.engine.compose import BAND_PX, bands
 from tss_ray.engine.stream import TileStream
 from tss_ray.errors import GateError
 from tss_ray.imaging.channels import model_planes
@@ -158,7 +158,7 @@ class Sweep:
             seen = to_planes(self._tiles.request.lr[top:bottom])
             stitched += 0.5
             stitched -= upsample_part(seen, top, self.scale, first, last)
-        return amplified(stitched, self._tiles.request)
+        return stitched
 
     def _add(self, until: int) -> None:
         """Find out what the denoiser adds to the rows of the input above `until`, and judge it."""

@@ -47,7 +47,7 @@ class PlanSpec(_Ranges):
     levels: int = Field(8, ge=1, le=64, description="of texture told apart; 1: one plan, in the middle of the ranges")
     by_steps: tuple[StepRanges, ...] = Field((), description="other ranges for images of few steps, ascending")
     detail_gain: float = Field(
-        1.0, ge=0, le=3, description="times what is added to the bicubic enlargement; above 1: crisper, less faithful"
+        1.0, ge=0, le=3, description="times the detail that the input has not; above 1: crisper, less faithful"
     )
 
     @field_validator("family", mode="before")

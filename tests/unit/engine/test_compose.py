@@ -1,7 +1,5 @@
 """Promises of the composition: stitched, added, quantised."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -34,19 +32,6 @@ def test_the_residual_is_added_in_the_range_of_2_and_cut_off_at_black_and_white(
     # 0.2 of [-1,1] is 25.5 of 255; 100 + 25.5 is no tie: 100 is 100/127.5 - 1 in float32
     out = compose(denoised(np.full((30, 20, 3), 100, np.uint8), residual), 4)
     assert abs(out.astype(int) - expected).max() <= (abs(residual) < 1)
-
-
-@pytest.mark.parametrize(("gain", "expected"), [(0.0, 100), (1.0, 126), (2.0, 151), (3.0, 177)])
-def test_the_gain_multiplies_what_is_added(gain: float, expected: int) -> None:
-    image = denoised(np.full((30, 20, 3), 100, np.uint8), 0.2)
-    amplified = replace(image, request=replace(image.request, detail_gain=gain))
-    assert abs(compose(amplified, 4).astype(int) - expected).max() <= 1
-
-
-def test_the_gain_of_a_model_that_paints_is_on_what_it_differs_from_the_enlargement_by() -> None:
-    painted = replace(denoised(np.full((30, 20, 3), 100, np.uint8), 0.0), paints_pixels=True)  # grey 127.5
-    amplified = replace(painted, request=replace(painted.request, detail_gain=2.0))
-    assert abs(compose(amplified, 4).astype(float) - 155).max() <= 1
 
 
 def test_the_padding_of_a_small_image_is_cut_off() -> None:
