@@ -94,7 +94,7 @@ _FULL: tuple[Method, ...] = (
     ("4 tds, gain 1.5", 4, "tds", 1.5),
 )
 _QUICK: tuple[Method, ...] = (("1 step", 1, "tds", 1.0), ("7 tds", 7, "tds", 1.0), ("15 tds", 15, "tds", 1.0))
-_ONE_STEP_GAIN = 1.7
+_ONE_STEP_GAIN = 2.0
 _SHARPENED = f"{ONE_STEP_MODEL}, gain {_ONE_STEP_GAIN:g}"
 _FULL_METRICS = ("ssim", "fsim", "gmsd", "niqe", "piqe")
 _QUICK_METRICS = ("ssim", "niqe", "piqe")

@@ -30,10 +30,10 @@ def test_a_quick_run_ends_with_the_figures_that_the_protocol_names(run, tmp_path
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
     listed = quality.__doc__.partition("null where something was not\nmeasured:")[2]
     assert set(re.findall(r"^  (\w+)", listed, re.MULTILINE)) == set(line)
-    assert line["setting_best"] in {"one-step model", "one-step model, gain 1.7", "1 step", "7 tds", "15 tds"}
+    assert line["setting_best"] in {"one-step model", "one-step model, gain 2", "1 step", "7 tds", "15 tds"}
     assert line["niqe_realesrgan"] is line["niqe_ours_degraded"] is line["niqe_monotone"] is None
     rows = pq.read_table(tmp_path / "out/quality.parquet").to_pylist()
-    ours = ["one-step model", "one-step model, gain 1.7", "1 step", "7 tds", "15 tds"]
+    ours = ["one-step model", "one-step model, gain 2", "1 step", "7 tds", "15 tds"]
     assert [row["method"] for row in rows] == ["bicubic", *ours, "original"]
     assert [row["num_steps"] for row in rows[1:4]] == [1, 1, 1]
     assert len({row["psnry"] for row in rows[:4]}) == 4  # each is of its own model, or gain
