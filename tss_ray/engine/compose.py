@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tss_ray.engine.detail import amplified
 from tss_ray.engine.state import DenoisedImage
 from tss_ray.imaging.planes import to_pixels, to_planes
 from tss_ray.imaging.resample import downsample, reach, upsample, upsample_rows
@@ -87,7 +88,7 @@ class Composition:
             return torch.zeros(3, last - first, self.width)
         stitcher = Stitcher(self._image.grid, self.scale, rows=(first, last))
         for index in stitcher.indices:
-            stitcher.add(index, self._image.tiles[index])
+            stitcher.add(index, amplified(self._image.tiles[index], self._image.request.detail_gain, self.scale))
         stitched = stitcher.finish()[:, :, : self.width] / 2  # tiles are of a range of 2
         if self._image.paints_pixels:  # what it adds to the enlargement of what it was shown
             seen = to_planes(self._image.request.lr)

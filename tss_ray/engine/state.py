@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tss_ray.engine.detail import amplified
 from tss_ray.engine.runner import TileTensors
 from tss_ray.imaging.tiles import TileGrid
 
@@ -128,7 +127,6 @@ class ImageState:
 
     def take(self, index: int, tile: Tensor) -> None:
         """Take a tile that is back."""
-        tile = amplified(tile, self.request.detail_gain, tile.shape[-1] // self.grid.tile_px)
         if self.stream is None:
             self.tiles[index] = tile
         else:

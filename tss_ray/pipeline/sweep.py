@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tss_ray.engine.compose import BAND_PX, bands
+from tss_ray.engine.detail import amplified
 from tss_ray.engine.stream import TileStream
 from tss_ray.errors import GateError
 from tss_ray.imaging.channels import model_planes
@@ -151,7 +152,7 @@ class Sweep:
                 self._next_tile = index + 1
                 if not is_finite(tile):
                     raise _refused("output_nan")
-            stitcher.add(index, tile)
+            stitcher.add(index, amplified(tile, self._tiles.request.detail_gain, self.scale))
         stitched = stitcher.finish()[:, :, : self.width] / 2  # tiles are of a range of 2
         if self._paints_pixels:  # what it adds to the enlargement of what it was shown
             top, bottom = rows_under(first, last, self.scale, self._source.shape[0])
