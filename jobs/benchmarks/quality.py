@@ -1,7 +1,7 @@
 """How good the embedded model is, beside Real-ESRGAN, and what the number and the spacing of denoising steps change.
 
     python jobs/benchmarks/quality.py [--quick] [--photos DIR] [--with-realesrgan] [--model NAME|DIR]
-                                         [--one-step-model NAME|DIR|none] [--out DIR]
+                                         [--one-step-model NAME|DIR|none] [--windows textured|smooth] [--out DIR]
 
 The protocol
 - Photographs: (a) `sample`, those of sample://photos; (b) `heldout`, with --photos, those of the split heldout of
@@ -13,7 +13,9 @@ The protocol
   JPEG quality 75 to 95; after, 0 to 0.5 px, 0.5 to 4 of 255, quality 60 to 95.
 - Crops: 384 px of the original (96 px of the input), or the largest multiple of 32 px that fits; at least 192. Windows
   stand on a grid of 96 px, ranked by texture (mean standard deviation of luma in blocks of 8 px); the best is taken,
-  then the next best that overlaps none taken, up to --crops for each photograph. Clean and degraded share their crops.
+  then the next best that overlaps none taken, up to --crops for each photograph. With --windows smooth they are ranked
+  the other way and overlap the most textured one neither: skies and what was out of focus, in photographs with room for
+  two. Clean and degraded share their crops.
 - Methods: `bicubic`, the enlargement that the model adds to; with --with-realesrgan `realesrgan`, Real-ESRGAN x4plus in
   one piece, on the CPU with torch's number of threads (realesrgan.py); `one-step model`, a step of --one-step-model;
   `1 step`; 2, 4, 7 and 15 steps, `uniform` and `tds` (--a, --n; with a = 0.5 the plans of 2 steps are the same), with
@@ -69,11 +71,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from quality_crops import Crop, heldout_crops, sample_crops
+from quality_crops import Crop, Windows, heldout_crops, sample_crops
 from quality_headline import ONE_STEP_MODEL, REALESRGAN, headline
 from quality_judge import ORIGINAL, Judge, Output
 from quality_model import Upscaler
@@ -206,9 +209,11 @@ def _crops(arguments: argparse.Namespace) -> Iterator[Crop]:
     if arguments.quick:
         yield from sample_crops(1, arguments.limit)
         return
-    yield from sample_crops(arguments.crops, arguments.limit, degraded=True)
+    yield from sample_crops(arguments.crops, arguments.limit, degraded=True, windows=arguments.windows)
     if arguments.photos is not None:
-        yield from heldout_crops(arguments.photos, arguments.crops, arguments.limit, degraded=True)
+        yield from heldout_crops(
+            arguments.photos, arguments.crops, arguments.limit, degraded=True, windows=arguments.windows
+        )
 
 
 def _spec(arguments: argparse.Namespace) -> JobSpec:
@@ -228,6 +233,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--one-step-model", default="tss-x4-one-step", help="of one step, or none")
     parser.add_argument("--out", type=Path, help="folder for quality.parquet, pictures.html and grid_*.png")
     parser.add_argument("--crops", type=_count, default=2, help="crops of each photograph, at most")
+    parser.add_argument("--windows", choices=get_args(Windows), default="textured", help="which (%(default)s)")
     parser.add_argument("--limit", type=_count, help="photographs of each set, at most")
     for name in ("a", "n", "eta"):
         field = PlanSpec.model_fields[name]
