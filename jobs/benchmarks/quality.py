@@ -87,7 +87,7 @@ from realesrgan import RealEsrgan
 from rich.console import Console
 
 from tss_ray.diffusion.timesteps import PlanFamily
-from tss_ray.errors import TssRayError
+from tss_ray.errors import InputError, TssRayError
 from tss_ray.spec import JobSpec, PlanSpec, load_spec
 
 Method = tuple[str, int, PlanFamily, float]
@@ -188,6 +188,8 @@ def _measure(bench: Bench, judge: Judge, crops: Iterator[Crop], console: Console
         shown = {name: pictures[name] for name in _PICTURED if name in pictures}
         rows.append(Row(values[-1].crop, crop.inputs, crop.lr, shown))
         console.print(f"{rows[-1].title}: {time.monotonic() - started:.1f} s")
+    if not values:
+        raise InputError("no photograph has room for such a window; raise --limit or take --windows textured")
     return values, rows
 
 
@@ -207,7 +209,7 @@ def _write(values: list[Value], rows: list[Row], folder: Path, console: Console)
 
 def _crops(arguments: argparse.Namespace) -> Iterator[Crop]:
     if arguments.quick:
-        yield from sample_crops(1, arguments.limit)
+        yield from sample_crops(1, arguments.limit, windows=arguments.windows)
         return
     yield from sample_crops(arguments.crops, arguments.limit, degraded=True, windows=arguments.windows)
     if arguments.photos is not None:

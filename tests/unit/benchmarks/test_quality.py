@@ -65,6 +65,17 @@ def test_without_a_one_step_model_there_is_no_row_of_one(run, capsys, tmp_path: 
     assert [row["method"] for row in rows] == ["bicubic", "1 step", "7 tds", "15 tds", "original"]
 
 
+def test_smooth_windows_are_of_the_photographs_with_room_for_two(run, tmp_path: Path) -> None:
+    assert run("--quick", "--windows", "smooth", "--out", str(tmp_path / "out")) == 0
+    rows = pq.read_table(tmp_path / "out/quality.parquet").to_pylist()
+    assert {row["photo"] for row in rows} == {"hubble_deep_field", "retina"}
+
+
+def test_where_no_photograph_has_room_the_run_says_so(run, capsys) -> None:
+    assert run("--quick", "--windows", "smooth", "--limit", "1") != 0
+    assert "raise --limit" in capsys.readouterr().err
+
+
 def test_a_setting_out_of_bounds_is_refused_before_anything_is_measured(run, capsys) -> None:
     assert run("--n", "0.5") == 2
     assert "plan.n" in capsys.readouterr().err
