@@ -19,7 +19,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from tss_ray.diffusion.sampler import NUM_COEFFICIENTS, ddim_coefficients, ddim_step
 from tss_ray.diffusion.texture import luma
 from tss_ray.diffusion.timesteps import make_plan
-from tss_ray.imaging.resample import downsample
+from tss_ray.imaging.resample import downsample, upsample
 from tss_ray.training.objective import predict
 from tss_ray.training.recipe import AdversarialRecipe, Recipe
 
@@ -70,7 +70,7 @@ class Adversary:
     def loss(
         self, network: nn.Module, z0: Tensor, lr: Tensor, enlarged: Tensor, table: Tensor, rng: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Sample `settings.crops` of the batch and return (the denoiser's loss, the sampled residual, detached).
+        """Sample `settings.crops` of the batch and return (the denoiser's loss, the residual judged, detached).
 
         z0 (B,C,h,w), lr (B,3,h,w), enlarged (B,3,H,W), as `make_batch` returns them.
         """
@@ -78,12 +78,14 @@ class Adversary:
         count = settings.crops
         estimate, timestep = self._trajectory(network, lr[:count], rng, table)
         fake, real = (functional.pixel_shuffle(z, scale) for z in (estimate, z0[:count]))
+        truth = enlarged[:count] + real * self._recipe.residual_scale
         pixel = (fake - real).abs()
         if settings.masking_std is not None:
-            truth = enlarged[:count] + real * self._recipe.residual_scale
             pixel = pixel * visibility(truth, settings.masking_std)
         pixel = pixel.mean()
         consistency = (downsample(fake - real, scale) ** 2).mean()
+        if settings.judged_std is not None:
+            fake = real + recoverable(truth, scale, settings.judged_std) * (fake - real)
         with torch.autocast(torch.device(self._device).type, dtype=torch.bfloat16):
             with torch.no_grad():
                 _, wanted = self._judge(enlarged[:count], real)
@@ -113,6 +115,11 @@ class Adversary:
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         return float(loss.item())
+
+    @property
+    def channels(self) -> tuple[int, int, int]:
+        """Of the discriminator, from the finest resolution."""
+        return self._settings.channels
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must hold."""
@@ -152,13 +159,25 @@ def visibility(truth: Tensor, masking_std: float) -> Tensor:
     of luma in [0,1] in a window of 9 px. It leaves the judge free where there is texture and binds it elsewhere.
     """
     y = luma(truth) / 2
-
-    def mean(plane: Tensor) -> Tensor:
-        return functional.avg_pool2d(plane, _WINDOW_PX, 1, _WINDOW_PX // 2, count_include_pad=False)
-
-    std = (mean(y**2) - mean(y) ** 2).clamp_min(0).sqrt()
-    weight = 1 / (1 + std / masking_std)
+    weight = 1 / (1 + (_mean(y**2) - _mean(y) ** 2).clamp_min(0).sqrt() / masking_std)
     return weight / weight.mean()
+
+
+def recoverable(truth: Tensor, scale: int, judged_std: float) -> Tensor:
+    """Return in [0,1] how much there is to recover at each position, (B,1,H,W): 0.5 where its std is `judged_std`.
+
+    truth: (B,3,H,W) in [-1,1]. What there is to recover is what vanishes when the truth is reduced and enlarged again;
+    its std is of luma in [0,1] in a window of 9 px. A sky has none of it, and neither has an outline that is out of
+    focus, however much contrast it has. What a judge sees there is the truth, so it asks for nothing, and the pixel
+    loss alone decides.
+    """
+    detail = luma(truth - upsample(downsample(truth, scale), scale)) / 2
+    variance = _mean(detail**2)
+    return variance / (variance + judged_std**2)
+
+
+def _mean(plane: Tensor) -> Tensor:
+    return functional.avg_pool2d(plane, _WINDOW_PX, 1, _WINDOW_PX // 2, count_include_pad=False)
 
 
 def _all(timestep: int, lr: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tss_ray.errors import TrainingError
 from tss_ray.models.card import CARD_FILE, WEIGHTS_FILE, ResidualUNetCard
+from tss_ray.training.adversarial import Adversary
 from tss_ray.training.recipe import Recipe
 from tss_ray.training.state import TrainingState
 
@@ -23,14 +24,35 @@ def resume(path: Path, recipe: Recipe, state: TrainingState) -> int:
     """
     if not path.exists():
         return 0
-    try:
-        saved: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    except (OSError, EOFError, RuntimeError, LookupError, ValueError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"{path} cannot be read: {error}; delete it to start again from nothing") from error
+    saved = _read(path, "delete it to start again from nothing")
     if saved["recipe"] != _decisive(recipe):
         raise TrainingError(f"{path} was made by another recipe; choose another folder, or go back to its recipe")
     state.load_state_dict(saved)
     return int(saved["iteration"])
+
+
+def resume_judge(path: Path, adversary: Adversary) -> None:
+    """Let the discriminator of another run's checkpoint go on, with its optimiser.
+
+    Raises TrainingError if there is none, or none of this shape.
+    """
+    remedy = "name the checkpoint.pt of a run with a second phase, or leave adversarial.initial_judge out"
+    judge = _read(path, remedy).get("adversary")
+    if judge is None:
+        raise TrainingError(f"{path} has no discriminator; {remedy}")
+    try:
+        adversary.load_state_dict(judge)
+    except (RuntimeError, LookupError, ValueError) as error:
+        channels = adversary.channels
+        raise TrainingError(f"{path} has a discriminator of other channels than {channels}; {remedy}") from error
+
+
+def _read(path: Path, remedy: str) -> dict[str, Any]:
+    try:
+        saved: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except (OSError, EOFError, RuntimeError, LookupError, ValueError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{path} cannot be read: {error}; {remedy}") from error
+    return saved
 
 
 def checkpoint(folder: Path, recipe: Recipe, iteration: int, state: TrainingState) -> None:
@@ -43,7 +65,8 @@ def checkpoint(folder: Path, recipe: Recipe, iteration: int, state: TrainingStat
 
 def _decisive(recipe: Recipe) -> str:
     """What a checkpoint must share with its recipe: neither where the first weights came from nor what is looked at."""
-    return recipe.model_dump_json(exclude={"initial_weights", "initial_partial", "validation"})
+    first: dict[str, Any] = {"initial_weights": True, "initial_partial": True, "adversarial": {"initial_judge"}}
+    return recipe.model_dump_json(exclude={**first, "validation": True})
 
 
 def export(folder: Path, recipe: Recipe, ema: dict[str, Tensor]) -> None:

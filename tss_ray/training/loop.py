@@ -18,7 +18,7 @@ from tss_ray.imaging.resample import upsample
 from tss_ray.models.registry import load_weights
 from tss_ray.models.residual_unet import build_unet, residual_latent
 from tss_ray.training.adversarial import Adversary
-from tss_ray.training.checkpoint import checkpoint, export, resume
+from tss_ray.training.checkpoint import checkpoint, export, resume, resume_judge
 from tss_ray.training.crops import CropPool
 from tss_ray.training.degrade import degrade
 from tss_ray.training.objective import denoising_loss, predict
@@ -85,6 +85,8 @@ def begin(recipe: Recipe, device: str) -> TrainingState:
         torch.manual_seed(recipe.seed)
         network = build_unet(recipe.scale, recipe.unet)
         adversary = None if recipe.adversarial is None else Adversary(recipe, recipe.adversarial, device)
+    if adversary is not None and recipe.adversarial is not None and recipe.adversarial.initial_judge is not None:
+        resume_judge(recipe.adversarial.initial_judge, adversary)
     if recipe.initial_weights is not None:
         network.load_state_dict(_initial_weights(recipe, recipe.initial_weights, network.state_dict()))
     return TrainingState(network.to(device, memory_format=torch.channels_last), recipe, adversary)  # type: ignore[call-overload]

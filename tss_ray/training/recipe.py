@@ -125,6 +125,15 @@ class AdversarialRecipe(_Frozen):
         gt=0,
         description="local std of luma, of a range of 1, that halves an error's weight; None: none is",
     )
+    judged_std: float | None = Field(
+        None,
+        gt=0,
+        description="local std of what a reduction loses, of luma of a range of 1, at which the judge sees half of an "
+        "error, and none where nothing is lost; None: all of it everywhere",
+    )
+    initial_judge: Path | None = Field(
+        None, description="checkpoint.pt of an earlier run, whose discriminator goes on; None: it starts from nothing"
+    )
     consistency_weight: float = Field(1.0, ge=0, description="of the squared error after reduction, in the same unit")
     late_power: float = Field(2.0, gt=0, description="late share = (1 - t/T) to this power: no judge at pure noise")
     channels: tuple[int, int, int] = Field((48, 96, 192), description="of the discriminator, finest resolution first")

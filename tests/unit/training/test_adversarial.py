@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional
 
 from tss_ray.diffusion.noise_schedule import cosine_alphas_cumprod
 from tss_ray.errors import ModelError, TrainingError
 from tss_ray.models.card import read_card
-from tss_ray.training.adversarial import Adversary, Discriminator, visibility
+from tss_ray.training.adversarial import Adversary, Discriminator, recoverable, visibility
 from tss_ray.training.crops import CropPool
 from tss_ray.training.loop import begin, make_batch, train
 from tss_ray.training.recipe import AdversarialRecipe, Recipe
@@ -136,3 +137,69 @@ def test_masking_changes_the_loss_only_where_it_is_asked_for(judged: Recipe, poo
         losses[masking_std] = state.adversary.loss(state.network, *make_batch(recipe, pool, 1), table, rng)[0].item()
     assert losses[1e6] == pytest.approx(losses[None], rel=1e-4)
     assert losses[0.02] != pytest.approx(losses[None], rel=1e-3)
+
+
+def test_there_is_nothing_to_recover_in_a_sky_nor_out_of_focus() -> None:
+    stripes = 0.02 * (-1.0) ** torch.arange(96)[:, None]  # of luma in [0,1] a std of 0.01
+    ramp = torch.linspace(-1, 1, 96).expand(96, 96)
+    truth = torch.zeros(2, 3, 96, 96)
+    truth[0, :, :, 48:] = stripes
+    truth[1] = torch.sin(ramp * 3)  # an outline of full contrast, far out of focus
+    share = recoverable(truth, 4, 0.01)
+    assert share.shape == (2, 1, 96, 96)
+    inside = slice(8, -8)
+    assert share[0, :, inside, 8:36].max() < 0.01
+    torch.testing.assert_close(share[0, :, inside, 60:88], torch.full((1, 80, 28), 0.5), rtol=0.1, atol=0)
+    assert share[1, :, 16:-16, 16:-16].max() < 0.01  # farther inside: the enlargement has a border of its own
+
+
+def test_the_judge_is_shown_the_truth_where_there_is_nothing_to_recover(judged: Recipe, pool: CropPool) -> None:
+    table = cosine_alphas_cumprod(judged.num_timesteps)
+    z0, lr, enlarged = make_batch(judged, pool, 1)
+    real = functional.pixel_shuffle(z0[:2], judged.scale)
+    losses, shown = {}, {}
+    for judged_std in (None, 0.01):
+        recipe = judged.model_copy(update={"adversarial": SMALL.model_copy(update={"judged_std": judged_std})})
+        state = begin(recipe, "cpu")
+        assert state.adversary is not None
+        rng = torch.Generator().manual_seed(0)
+        loss, shown[judged_std] = state.adversary.loss(state.network, z0, lr, enlarged, table, rng)
+        losses[judged_std] = loss.item()
+    share = recoverable(enlarged[:2] + real * judged.residual_scale, judged.scale, 0.01)
+    assert share.min() < 0.1  # the photographs of the tests are flat in places
+    assert share.max() > 0.9
+    torch.testing.assert_close(shown[0.01] - real, share * (shown[None] - real), rtol=1e-4, atol=1e-5)
+    assert losses[0.01] != pytest.approx(losses[None], rel=1e-3)
+
+
+def test_the_discriminator_of_an_earlier_run_goes_on(judged: Recipe, pool: CropPool, tmp_path: Path) -> None:
+    train(judged, pool, tmp_path / "first", "cpu")
+    saved = torch.load(tmp_path / "first/checkpoint.pt", weights_only=True)["adversary"]["network"]
+    settings = SMALL.model_copy(update={"initial_judge": tmp_path / "first/checkpoint.pt"})
+    again = judged.model_copy(update={"adversarial": settings})
+    state = begin(again, "cpu")
+    assert state.adversary is not None
+    torch.testing.assert_close(state.adversary.state_dict()["network"], saved, rtol=0, atol=0)
+    whole = train(again, pool, tmp_path / "whole", "cpu")
+    train(again, pool, tmp_path / "halves", "cpu", stop_at=7)  # which the first run's checkpoint need not outlive
+    resumed = train(judged, pool, tmp_path / "halves", "cpu")
+    assert resumed.read_bytes() == whole.read_bytes()
+    assert train(judged, pool, tmp_path / "anew", "cpu").read_bytes() != whole.read_bytes()
+
+
+def test_a_judge_that_is_not_there_or_of_another_shape_is_refused(
+    tiny: Recipe, judged: Recipe, pool: CropPool, tmp_path: Path
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+
+    def refused(message: str, **other: object) -> None:
+        settings = SMALL.model_copy(update={"initial_judge": path, **other})
+        with pytest.raises(TrainingError, match=rf"{message}.*; name the checkpoint\.pt of a run with a second phase"):
+            begin(judged.model_copy(update={"adversarial": settings}), "cpu")
+
+    refused("cannot be read")
+    train(tiny, pool, tmp_path, "cpu", stop_at=1)
+    refused("has no discriminator")
+    train(judged, pool, tmp_path / "judged", "cpu", stop_at=1)
+    path = tmp_path / "judged/checkpoint.pt"
+    refused(r"has a discriminator of other channels than \(8, 8, 8\)", channels=(8, 8, 8))
