@@ -116,11 +116,6 @@ class Adversary:
         self.optimiser.step()
         return float(loss.item())
 
-    @property
-    def channels(self) -> tuple[int, int, int]:
-        """Of the discriminator, from the finest resolution."""
-        return self._settings.channels
-
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must hold."""
         return {"network": self._judge.state_dict(), "optimiser": self.optimiser.state_dict()}

@@ -43,8 +43,7 @@ def resume_judge(path: Path, adversary: Adversary) -> None:
     try:
         adversary.load_state_dict(judge)
     except (RuntimeError, LookupError, ValueError) as error:
-        channels = adversary.channels
-        raise TrainingError(f"{path} has a discriminator of other channels than {channels}; {remedy}") from error
+        raise TrainingError(f"{path}: its discriminator is not of adversarial.channels; {remedy}") from error
 
 
 def _read(path: Path, remedy: str) -> dict[str, Any]:

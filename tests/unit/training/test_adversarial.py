@@ -202,4 +202,4 @@ def test_a_judge_that_is_not_there_or_of_another_shape_is_refused(
     refused("has no discriminator")
     train(judged, pool, tmp_path / "judged", "cpu", stop_at=1)
     path = tmp_path / "judged/checkpoint.pt"
-    refused(r"has a discriminator of other channels than \(8, 8, 8\)", channels=(8, 8, 8))
+    refused("discriminator is not of adversarial.channels", channels=(8, 8, 8))
