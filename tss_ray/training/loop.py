@@ -47,8 +47,9 @@ def train(
     another recipe or is damaged, or if the loss is no longer finite; the last checkpoint is then still whole.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    state = begin(recipe, device)
-    first = resume(folder / "checkpoint.pt", recipe, state)
+    saved = folder / "checkpoint.pt"
+    state = begin(recipe, device, is_fresh=not saved.exists())
+    first = resume(saved, recipe, state)
     table = cosine_alphas_cumprod(recipe.num_timesteps, shift=recipe.schedule_shift)
     last = recipe.all_iterations if stop_at is None else min(stop_at, recipe.all_iterations)
     if first:
@@ -76,8 +77,10 @@ def train(
     return folder / "model.safetensors"
 
 
-def begin(recipe: Recipe, device: str) -> TrainingState:
+def begin(recipe: Recipe, device: str, is_fresh: bool = True) -> TrainingState:
     """Return the state before the first iteration.
+
+    A run that goes on (not `is_fresh`) has its weights from its checkpoint: what it began with may be gone by then.
 
     Raises TrainingError or ModelError if the initial weights are not there or are of another network.
     """
@@ -85,9 +88,10 @@ def begin(recipe: Recipe, device: str) -> TrainingState:
         torch.manual_seed(recipe.seed)
         network = build_unet(recipe.scale, recipe.unet)
         adversary = None if recipe.adversarial is None else Adversary(recipe, recipe.adversarial, device)
-    if adversary is not None and recipe.adversarial is not None and recipe.adversarial.initial_judge is not None:
-        resume_judge(recipe.adversarial.initial_judge, adversary)
-    if recipe.initial_weights is not None:
+    judge = None if recipe.adversarial is None else recipe.adversarial.initial_judge
+    if is_fresh and adversary is not None and judge is not None:
+        resume_judge(judge, adversary)
+    if is_fresh and recipe.initial_weights is not None:
         network.load_state_dict(_initial_weights(recipe, recipe.initial_weights, network.state_dict()))
     return TrainingState(network.to(device, memory_format=torch.channels_last), recipe, adversary)  # type: ignore[call-overload]
 

@@ -1,6 +1,7 @@
 """Promises of the second phase."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -181,10 +182,21 @@ def test_the_discriminator_of_an_earlier_run_goes_on(judged: Recipe, pool: CropP
     assert state.adversary is not None
     torch.testing.assert_close(state.adversary.state_dict()["network"], saved, rtol=0, atol=0)
     whole = train(again, pool, tmp_path / "whole", "cpu")
-    train(again, pool, tmp_path / "halves", "cpu", stop_at=7)  # which the first run's checkpoint need not outlive
+    train(again, pool, tmp_path / "halves", "cpu", stop_at=7)
     resumed = train(judged, pool, tmp_path / "halves", "cpu")
     assert resumed.read_bytes() == whole.read_bytes()
     assert train(judged, pool, tmp_path / "anew", "cpu").read_bytes() != whole.read_bytes()
+
+
+@pytest.mark.parametrize("stop_at", [2, 7])
+def test_a_run_goes_on_without_what_it_began_with(judged: Recipe, pool: CropPool, tmp_path: Path, stop_at: int) -> None:
+    train(judged, pool, tmp_path / "first", "cpu")
+    settings = SMALL.model_copy(update={"initial_judge": tmp_path / "first/checkpoint.pt"})
+    again = judged.model_copy(update={"initial_weights": str(tmp_path / "first"), "adversarial": settings})
+    whole = train(again, pool, tmp_path / "whole", "cpu")
+    train(again, pool, tmp_path / "halves", "cpu", stop_at=stop_at)
+    shutil.rmtree(tmp_path / "first")
+    assert train(again, pool, tmp_path / "halves", "cpu").read_bytes() == whole.read_bytes()
 
 
 def test_a_judge_that_is_not_there_or_of_another_shape_is_refused(
