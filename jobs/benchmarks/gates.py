@@ -3,8 +3,8 @@
     python jobs/benchmarks/gates.py --photos photos [--steps 1,4,15] [--limit 20]
 
 The protocol
-- The middle 256x256 px of every photograph of the folder, at the size it is measured at, reduced by 4 with the
-  package's bicubic; and each once more with white noise of std 12/255. Smaller photographs are left out.
+- The middle 256x256 px of every photograph of the folder, at the size it is measured at, reduced by the model's scale
+  with the package's bicubic; and each once more with white noise of std 12/255. Smaller photographs are left out.
 - Each goes through the product's own engine with the default plan at every number of steps. `shift` is
   `tss_ray.quality.gates.worst_shift`, in [0,1]; `refused` counts the outputs that the gates would keep from upload.
 
@@ -45,16 +45,17 @@ def main() -> int:
     """Measure, report, and return the exit code."""
     arguments = _arguments()
     try:
-        inputs = dict(_inputs(arguments.photos, arguments.limit))
         device = pick_device(True)
         model = load_model(arguments.model, device, pick_dtype("auto", device))
+        scale = model.card.scale
+        inputs = dict(_inputs(arguments.photos, scale, arguments.limit))
     except TssRayError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     if not inputs:
         print(f"{arguments.photos} holds no listed photograph of {_CROP_PX} px; run jobs/train_x4.py", file=sys.stderr)
         return 2
-    scale, plan = model.card.scale, PlanSpec()
+    plan = PlanSpec()
     engine = Engine(model, device, default_max_batch(device), _CROP_PX // scale, 0)
     shifts: dict[str, float] = {}
     refused = 0
@@ -84,7 +85,7 @@ def _judge(image: DenoisedImage, scale: int) -> tuple[float, str | None]:
     return worst_shift(added, composition.lr), refusal(image.tiles, added, composition.reduced(), composition.lr)
 
 
-def _inputs(folder: Path, limit: int | None) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def _inputs(folder: Path, scale: int, limit: int | None) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield a name and pixels (h,w,3) uint8: each crop clean, then with noise that follows from its name's place."""
     there = [folder / photo.name for photo in listed() if (folder / photo.name).exists()]
     for index, path in enumerate(there[:limit]):
@@ -93,7 +94,7 @@ def _inputs(folder: Path, limit: int | None) -> Iterator[tuple[str, NDArray[np.u
         if min(left, top) < 0:
             continue
         crop = np.asarray(photo.crop((left, top, left + _CROP_PX, top + _CROP_PX)))
-        clean = to_pixels(downsample(to_planes(crop)[None], 4)[0])
+        clean = to_pixels(downsample(to_planes(crop)[None], scale)[0])
         yield path.name, clean
         noise = np.random.default_rng(index).normal(0, _NOISE_STD, clean.shape)
         yield f"{path.name}, noisy", (clean + noise).round().clip(0, 255).astype(np.uint8)
