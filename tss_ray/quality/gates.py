@@ -15,7 +15,7 @@ REGION_PX = 8
 """Side of a region, in px of the input."""
 MAX_SHIFT = 0.2
 """Of a region's mean colour, in any channel, of a range of 1. On crops of 175 photographs, 256×256 px reduced by 4,
-with noise of std 12/255 and without, the largest was 0.018 among 1,050 outputs of tss-x4-small at 1, 4 and 15 steps
+with noise of std 0.05 and without, the largest was 0.018 among 1,050 outputs of tss-x4-small at 1, 4 and 15 steps
 (jobs/benchmarks/gates.py): none is refused, and eleven times that is still let through."""
 BLACK = 8 / 255
 """Regions no brighter than this are black: neighbours bleed into the rim of a black tile when it is reduced."""

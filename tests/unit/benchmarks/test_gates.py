@@ -8,6 +8,7 @@ import gates
 import pytest
 from tiny import write_tiny_model
 
+from tss_ray.quality.gates import MAX_SHIFT
 from tss_ray.storage import sample_photos
 from tss_ray.training.photos import listed
 
@@ -21,15 +22,6 @@ def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _figures(
-    photo_folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> dict[str, object]:
-    monkeypatch.setattr(sys, "argv", ["gates.py", "--photos", str(photo_folder), "--model", str(model), "--steps", "1"])
-    assert gates.main() == 0
-    figures: dict[str, object] = json.loads(capsys.readouterr().out.splitlines()[-1])
-    return figures
-
-
 @pytest.mark.parametrize(("residual_scale", "refused"), [(1e-4, 0), (30.0, 2)])
 def test_outputs_that_would_be_refused_are_counted(
     photo_folder: Path,
@@ -40,6 +32,8 @@ def test_outputs_that_would_be_refused_are_counted(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     model = write_tiny_model(tmp_path, residual_scale=residual_scale)
-    figures = _figures(photo_folder, model, monkeypatch, capsys)
+    monkeypatch.setattr(sys, "argv", ["gates.py", "--photos", str(photo_folder), "--model", str(model), "--steps", "1"])
+    assert gates.main() == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (figures["inputs"], figures["outputs"], figures["refused"]) == (2, 2, refused)
-    assert (float(str(figures["largest_shift"])) > gates.MAX_SHIFT) == (refused > 0)
+    assert (figures["largest_shift"] > MAX_SHIFT) == (refused > 0)
