@@ -33,12 +33,12 @@ def deal_steps(
     if budget.policy == "target" and budget.target is not None:
         return _by_curves(budget.target, scores, num_steps, least)
     end = min(most, max(2 * num_steps, budget.ladder[-1]))
-    return _in_proportion(np.round(scores, _DIGITS), num_steps, least, end)
+    return _in_proportion(np.array(scores), num_steps, least, end)
 
 
-def _in_proportion(scores: NDArray[np.float64], num_steps: int, least: int, most: int) -> list[int]:
+def _in_proportion(exact: NDArray[np.float64], num_steps: int, least: int, most: int) -> list[int]:
     """Share num_steps · n out by the largest remainders (Hamilton's method), each share kept in [least, most]."""
-    total = num_steps * len(scores)
+    scores, total = np.round(exact, _DIGITS), num_steps * len(exact)
     if not scores.any():
         return [num_steps] * len(scores)
     low, high = 0.0, most / float(scores[scores > 0].min())
@@ -48,7 +48,7 @@ def _in_proportion(scores: NDArray[np.float64], num_steps: int, least: int, most
         low, high = (factor, high) if fits else (low, factor)
     wished = np.clip(low * scores, least, most)
     steps = np.floor(wished).astype(np.int64)
-    order = np.lexsort((-scores, steps - wished))  # largest remainder first; of equal ones the one of more texture
+    order = np.lexsort((-exact, steps - wished))  # largest remainder first; of equal ones the one of more texture
     steps[order[steps[order] < most][: max(0, total - int(steps.sum()))]] += 1
     return [int(each) for each in steps]
 
